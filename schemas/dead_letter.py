@@ -1,0 +1,32 @@
+"""`telemetry.dead-letter`: what could not be processed, with its bytes, stage and reason."""
+
+import msgspec
+
+from schemas.reasons import Reason, Stage
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag="dead-letter.v1", tag_field="type"):
+    """A message (`sensor` is None) or one reading of it.
+
+    `payload` is the message as it came (base64 in JSON), cut to 64 KiB where the reason is `too_large`; `size` and
+    `sha256` are those of the whole. `topic`, `partition`, `offset` say where the record stands in Kafka, `index` which
+    reading of it; `id` is `partition:offset:index` of the raw record (behind `topic:` where that is another topic).
+    """
+
+    id: str
+    reason: Reason
+    stage: Stage
+    detail: str
+    payload: bytes
+    size: int
+    mqtt_topic: str
+    topic: str
+    partition: int
+    offset: int
+    index: int
+    received_us: int
+    tenant: str | None = None
+    site: str | None = None
+    device: str | None = None
+    sensor: str | None = None
+    sha256: str | None = None

@@ -1,0 +1,162 @@
+"""Kafka clients, set up the one way that Weir's guarantees need, and the topics.
+
+Producers are idempotent with acks=all and never give up a record on their own (`message.timeout.ms=0`): an outage shows
+as a full queue, not as a lost record. Consumers commit by hand only.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from schemas import topics
+from services.runtime import logging
+from services.runtime.backoff import Backoff
+from services.runtime.errors import ConfigurationError, Unavailable
+from services.runtime.settings import KafkaSettings
+
+log = logging.get("kafka")
+
+DeliveryCallback = Callable[[KafkaError | None, Message], None]
+
+
+def client_config(settings: KafkaSettings) -> dict[str, Any]:
+    """What every client needs: where the brokers are, and how to prove who we are."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.bootstrap,
+        "security.protocol": settings.security_protocol,
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 2000,
+        "log_level": 3,
+    }
+    if settings.security_protocol.startswith("SASL"):
+        if settings.username is None or settings.password is None:
+            raise ConfigurationError("WEIR_KAFKA__USERNAME and WEIR_KAFKA__PASSWORD are needed with SASL")
+        config |= {
+            "sasl.mechanism": settings.sasl_mechanism,
+            "sasl.username": settings.username,
+            "sasl.password": settings.password.get_secret_value(),
+        }
+    if settings.ca_file is not None:
+        config["ssl.ca.location"] = str(settings.ca_file)
+    return config
+
+
+def producer(settings: KafkaSettings, *, linger_ms: float = 5.0, queue_messages: int = 100_000) -> Producer:
+    """An idempotent producer. `produce` raises BufferError at `queue_messages`: poll, and stop reading meanwhile."""
+    return Producer(
+        client_config(settings)
+        | {
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": topics.PARTITIONER,
+            "message.timeout.ms": 0,
+            "linger.ms": linger_ms,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": queue_messages,
+            "queue.buffering.max.kbytes": 256 * 1024,
+            "message.max.bytes": 8 * 1024 * 1024,
+        }
+    )
+
+
+def consumer(settings: KafkaSettings, *, group: str, session_timeout_ms: int = 10_000, **more: Any) -> Consumer:
+    """A consumer of `group` that starts at the earliest record and commits only by hand."""
+    return Consumer(
+        client_config(settings)
+        | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_timeout_ms,
+            "heartbeat.interval.ms": session_timeout_ms // 4,
+            "fetch.message.max.bytes": 8 * 1024 * 1024,
+            "queued.max.messages.kbytes": 32 * 1024,
+        }
+        | more
+    )
+
+
+def reader(settings: KafkaSettings, **more: Any) -> Consumer:
+    """A consumer outside any group, for `assign`: it commits nothing."""
+    return consumer(settings, group="weir-reader", **{"enable.partition.eof": True} | more)
+
+
+def admin(settings: KafkaSettings) -> AdminClient:
+    """An admin client."""
+    return AdminClient(client_config(settings))
+
+
+def ensure_topics(settings: KafkaSettings, *, deadline_s: float = 60.0) -> int:
+    """Create the topics that are missing and check that all have one partition count; returns that count.
+
+    Raises:
+        Unavailable: Kafka did not answer by the deadline.
+        ConfigurationError: Topics have unequal partition counts, which would part a device from its state.
+    """
+    client, backoff = admin(settings), Backoff(limit_s=2.0)
+    deadline = time.monotonic() + deadline_s
+    warned = False
+    while True:
+        try:
+            return _create_and_check(client, settings)
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka at {settings.bootstrap} did not answer: {error}") from error
+            if not warned:
+                log.warning("kafka_unavailable", bootstrap=settings.bootstrap)
+                warned = True
+            time.sleep(backoff.next_s())
+
+
+def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:
+    prefix = settings.topic_prefix
+    there = client.list_topics(timeout=5).topics
+    missing = [t for t in topics.ALL if prefix + t.name not in there]
+    ours = [prefix + t.name for t in topics.ALL]
+    counts = {name: len(there[name].partitions) for name in ours if name in there}
+    partitions = next(iter(counts.values()), settings.partitions)
+    if missing:
+        made = client.create_topics(
+            [NewTopic(prefix + t.name, partitions, settings.replication, config=t.config()) for t in missing]
+        )
+        for name, future in made.items():
+            try:
+                future.result(15)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            else:
+                log.info("topic_created", topic=name, partitions=partitions)
+    there = client.list_topics(timeout=5).topics
+    absent = [name for name in ours if name not in there or not there[name].partitions]
+    if absent:
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"not there yet: {absent}"))
+    counts = {name: len(there[name].partitions) for name in ours}
+    if len(set(counts.values())) != 1:
+        raise ConfigurationError(
+            f"topics have unequal partition counts ({counts}); give all the same (kafka-topics --alter), or remove them"
+        )
+    return counts[prefix + topics.RAW]
+
+
+def wait_for_topics(settings: KafkaSettings, should_stop: Callable[[], bool]) -> int:
+    """`ensure_topics` as often as it takes, for services that start before Kafka.
+
+    Returns the partition count, or 0 where `should_stop` said so first.
+    """
+    while not should_stop():
+        try:
+            return ensure_topics(settings, deadline_s=10.0)
+        except Unavailable:
+            continue
+    return 0
+
+
+def watermarks(client: Consumer, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Partition -> (first offset, next offset)."""
+    return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}

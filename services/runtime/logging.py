@@ -1,0 +1,53 @@
+"""Structured logs on stderr, and what a level means.
+
+ERROR: data is lost or a person must act. WARNING: odd, nothing lost. INFO: a state changed, once down and once back.
+Nothing is logged per message. Device text is a value, never part of a message, so it cannot forge a line.
+"""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+
+Log = structlog.stdlib.BoundLogger
+
+
+def configure(service: str, *, level: str = "INFO", form: Literal["json", "text"] = "text") -> Log:
+    """Set up logging for this process; libraries' own logs pass through the same form from WARNING up."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("weir").setLevel(level)
+    structlog.contextvars.bind_contextvars(service=service)
+    return get(service)
+
+
+def get(name: str) -> Log:
+    """A logger of ours; its lines pass at the configured level."""
+    log: Log = structlog.stdlib.get_logger(f"weir.{name}")
+    return log
