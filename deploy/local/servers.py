@@ -1,0 +1,190 @@
+"""The three servers: where install.sh puts them, their configuration files, and the programs that run them.
+
+Rendering is pure: ports and folders in, text out. Each server keeps its data in `<run folder>/data/<server>`, and finds
+its configuration in `<run folder>/<server>`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+from deploy.local.errors import InstallFailed, NotInstalled, StackError
+from deploy.local.ports import LOOPBACK, Ports
+from deploy.local.programs import SERVER_PRIORITY, Program
+
+InfluxVersion = Literal[1, 2]
+
+SERVERS = ("kafka", "mosquitto", "influxdb")
+
+KAFKA_VERSION = "4.1.2"
+INFLUX_VERSIONS: Mapping[InfluxVersion, str] = {1: "1.8.10", 2: "2.7.12"}
+
+_HERE = Path(__file__).parent
+
+
+def install(influx_version: InfluxVersion = 1) -> None:
+    """Runs install.sh, which prints what it does: a moment when all is there, a minute or two the first time.
+
+    Raises `InstallFailed`.
+    """
+    environment = {**os.environ, "LOCAL_INFLUX": str(influx_version)}
+    result = subprocess.run([str(_HERE / "install.sh")], env=environment, check=False)
+    if result.returncode != 0:
+        raise InstallFailed(result.returncode)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The servers' programs on this machine."""
+
+    java: str
+    kafka_libs: Path
+    mosquitto: str
+    influxd: Path
+
+    @classmethod
+    def find(cls, influx_version: InfluxVersion) -> Installation:
+        """Raises `NotInstalled`, naming the first server that is missing."""
+        cache = _cache_dir()
+        kafka_libs = cache / f"kafka-{KAFKA_VERSION}" / "libs"
+        if not kafka_libs.is_dir():
+            raise NotInstalled("Kafka", str(kafka_libs))
+        influxd = cache / f"influxdb-{INFLUX_VERSIONS[influx_version]}" / "influxd"
+        if not influxd.is_file():
+            raise NotInstalled(f"InfluxDB {influx_version}", str(influxd))
+        # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+        mosquitto = shutil.which("mosquitto", path=path)
+        if mosquitto is None:
+            raise NotInstalled("Mosquitto", "not on PATH, nor in /usr/sbin")
+        java = shutil.which("java")
+        if java is None:
+            raise NotInstalled("Java", "not on PATH")
+        return cls(java, kafka_libs, mosquitto, influxd)
+
+
+def _cache_dir() -> Path:
+    """Where install.sh puts what it fetches."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("LOCAL_CACHE") or Path(cache_home) / "weir")
+
+
+def render_configuration(run_dir: Path, ports: Ports) -> dict[Path, str]:
+    """Every server's configuration file, by path."""
+    data = run_dir / "data"
+    return {
+        run_dir / "kafka" / "server.properties": _template(
+            "kafka/server.properties",
+            port=ports.kafka,
+            controller_port=ports.kafka_controller,
+            data=data / "kafka",
+        ),
+        run_dir / "kafka" / "log4j2.properties": _template("kafka/log4j2.properties"),
+        run_dir / "mosquitto" / "mosquitto.conf": _template(
+            "mosquitto/mosquitto.conf", port=ports.mqtt, data=data / "mosquitto"
+        ),
+        run_dir / "influxdb" / "influxdb.conf": _template(
+            "influxdb/influxdb.conf", port=ports.influx, data=data / "influxdb"
+        ),
+    }
+
+
+def server_programs(
+    installation: Installation, run_dir: Path, ports: Ports, influx_version: InfluxVersion
+) -> tuple[Program, ...]:
+    """The three servers as programs."""
+    log4j = run_dir / "kafka" / "log4j2.properties"
+    kafka = Program(
+        name="kafka",
+        command=(
+            installation.java,
+            "-Xmx768m",
+            "-XX:+ExitOnOutOfMemoryError",
+            f"-XX:ErrorFile={run_dir}/logs/kafka-crash-%p.log",
+            f"-Dlog4j2.configurationFile=file:{log4j}",
+            "-cp",
+            f"{installation.kafka_libs}/*",
+            "kafka.Kafka",
+            str(run_dir / "kafka" / "server.properties"),
+        ),
+        environment={},
+        stop_seconds=30,
+        priority=SERVER_PRIORITY,
+    )
+    mosquitto = Program(
+        name="mosquitto",
+        command=(installation.mosquitto, "-c", str(run_dir / "mosquitto" / "mosquitto.conf")),
+        environment={},
+        priority=SERVER_PRIORITY,
+    )
+    return kafka, mosquitto, _influxdb(installation, run_dir, ports, influx_version)
+
+
+def _influxdb(
+    installation: Installation, run_dir: Path, ports: Ports, influx_version: InfluxVersion
+) -> Program:
+    data = run_dir / "data" / "influxdb"
+    configuration = run_dir / "influxdb" / "influxdb.conf"
+    arguments: tuple[str, ...] = ("-config", str(configuration))
+    if influx_version == 2:
+        arguments = (
+            "run",
+            f"--http-bind-address={LOOPBACK}:{ports.influx}",
+            f"--bolt-path={data}/influxd.bolt",
+            f"--sqlite-path={data}/influxd.sqlite",
+            f"--engine-path={data}/engine",
+            "--reporting-disabled",
+            "--log-level=warn",
+        )
+    return Program(
+        name="influxdb",
+        command=(str(installation.influxd), *arguments),
+        environment={},
+        stop_seconds=20,
+        priority=SERVER_PRIORITY,
+    )
+
+
+def format_kafka(installation: Installation, run_dir: Path) -> None:
+    """Gives Kafka's data folder its cluster id, once; Kafka refuses to start without. Raises `StackError`."""
+    if (run_dir / "data" / "kafka" / "meta.properties").exists():
+        return
+    command = [
+        installation.java,
+        f"-Dlog4j2.configurationFile=file:{run_dir / 'kafka' / 'log4j2.properties'}",
+        "-cp",
+        f"{installation.kafka_libs}/*",
+        "kafka.tools.StorageTool",
+        "format",
+        "-t",
+        _new_cluster_id(),
+        "-c",
+        str(run_dir / "kafka" / "server.properties"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        output = (result.stdout + result.stderr).strip()
+        raise StackError(f"Kafka can't format {run_dir / 'data' / 'kafka'}: {output}")
+
+
+def _new_cluster_id() -> str:
+    """A random id in Kafka's own notation: 16 bytes, base64. None that begins with a dash: it would read as an option."""
+    while True:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not cluster_id.startswith("-"):
+            return cluster_id
+
+
+def _template(name: str, **values: object) -> str:
+    return Template((_HERE / name).read_text()).substitute(
+        {key: str(value) for key, value in values.items()}
+    )

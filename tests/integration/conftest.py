@@ -1,0 +1,53 @@
+"""The real servers, one stack for the whole test session: free ports, data in pytest's folder.
+
+A server that can't be installed or started fails the tests; nothing is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.ports import Ports
+from deploy.local.servers import install
+from deploy.local.stack import Stack
+
+START_SECONDS = 120.0
+
+
+@pytest.fixture(scope="session")
+def servers_installed() -> None:
+    """The servers' programs are in the cache."""
+    install()
+
+
+@pytest.fixture(scope="session")
+def stack(servers_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, Mosquitto and InfluxDB, up and answering. Shared by all tests: use names of your own, kill nothing."""
+    running = Stack(tmp_path_factory.mktemp("stack"), Ports.free())
+    # Tied, so that a killed test run leaves no broker behind.
+    running.start(tied_to_caller=True)
+    try:
+        running.wait_servers_ready(START_SECONDS)
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack) -> str:
+    """Kafka's bootstrap address."""
+    return stack.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def mosquitto(stack: Stack) -> tuple[str, int]:
+    """Mosquitto's host and port."""
+    return stack.mqtt_address
+
+
+@pytest.fixture(scope="session")
+def influxdb(stack: Stack) -> str:
+    """InfluxDB's address; the databases `telemetry` and `telemetry_long` are there."""
+    return stack.influx_url
