@@ -1,4 +1,4 @@
-"""The real Kafka, Mosquitto and InfluxDB on this machine, without containers, and the supervisor that keeps them running.
+"""The real Kafka, Mosquitto and InfluxDB on this machine, without containers, and the supervisor that runs them.
 
 In: a run folder, four ports, and the programs (Weir's services) to run beside the servers. Out: a `Stack` that starts,
 stops, kills and reports on them by name; its data, configuration and logs lie in the run folder. Promises: loopback

@@ -19,9 +19,9 @@ DATABASES: Mapping[str, int] = {"telemetry": 30, "telemetry_long": 730}
 
 # Not secrets: the server listens on loopback only, and everybody's local stack has the same.
 INFLUX_ORG = "weir"
-INFLUX_TOKEN = "weir-local-token"
+INFLUX_TOKEN = "weir-local-token"  # noqa: S105
 _INFLUX_USER = "weir"
-_INFLUX_PASSWORD = "weir-local"
+_INFLUX_PASSWORD = "weir-local"  # noqa: S105
 
 _REQUEST_SECONDS = 10.0
 _DAY_SECONDS = 86_400
@@ -47,7 +47,7 @@ def influx_probe(url: str, version: InfluxVersion) -> Probe:
 
 
 def _create_databases(http: urllib3.PoolManager, url: str) -> None:
-    """Each database's default retention policy is `autogen`, so that `telemetry` and `telemetry/autogen` are the same."""
+    """Names each default retention policy `autogen`: `telemetry` and `telemetry/autogen` are the same."""
     result = _query(http, url, "SHOW DATABASES")
     present = {row[0] for row in result["results"][0]["series"][0].get("values", [])}
     for name, days in DATABASES.items():

@@ -4,6 +4,7 @@ StackError
 ├── InstallFailed        install.sh did not put the servers in place
 ├── NotInstalled         a server is missing: install first
 ├── PortTaken            another process listens on one of the ports
+├── UnusablePath         the run folder's path has a character that a server can't take
 ├── AlreadyRunning       this run folder's stack is up: stop it, or attach to it
 ├── NotRunning           this run folder has no stack, or its supervisor is down
 ├── SupervisorFailed     supervisord did not start, or refused a request
@@ -23,7 +24,7 @@ class StackError(Exception):
 
 
 class InstallFailed(StackError):
-    """install.sh ended with an error, which it has printed. `exit_code` 69: a prerequisite is missing; else a step failed."""
+    """install.sh failed, and has printed why. `exit_code` 69: a prerequisite is missing; else a step failed."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(
@@ -52,13 +53,18 @@ class PortTaken(StackError):
         self.port = port
 
 
+class UnusablePath(StackError):
+    """The run folder's path has a character that some configuration format gives a meaning to."""
+
+    def __init__(self, run_dir: Path, character: str) -> None:
+        super().__init__(f"{run_dir} can't be a run folder, for its {character!r}: choose one without")
+
+
 class AlreadyRunning(StackError):
     """The run folder's stack is up."""
 
     def __init__(self, run_dir: Path) -> None:
-        super().__init__(
-            f"the stack in {run_dir} is already running: stop it first with `weir down`"
-        )
+        super().__init__(f"the stack in {run_dir} is already running: stop it first with `weir down`")
 
 
 class NotRunning(StackError):
@@ -82,9 +88,7 @@ class UnknownProgram(StackError):
 class ServersNotReady(StackError):
     """Servers that did not answer before the deadline, each with the last reason and its log."""
 
-    def __init__(
-        self, deadline_s: float, reasons: Mapping[str, str], logs: Mapping[str, Path]
-    ) -> None:
+    def __init__(self, deadline_s: float, reasons: Mapping[str, str], logs: Mapping[str, Path]) -> None:
         lines = [f"  {name}: {reason} (log: {logs[name]})" for name, reason in reasons.items()]
         super().__init__("\n".join([f"not ready after {deadline_s:g} s:", *lines]))
         self.reasons = dict(reasons)

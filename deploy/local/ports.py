@@ -49,9 +49,7 @@ class Ports:
             if not text:
                 continue
             if not (text.isdecimal() and 0 < int(text) < 65536):
-                raise StackError(
-                    f"{variable}={text!r} is not a port: set it to a number from 1 to 65535"
-                )
+                raise StackError(f"{variable}={text!r} is not a port: set it to a number from 1 to 65535")
             chosen[name] = int(text)
         return cls(**chosen)
 
@@ -87,7 +85,5 @@ def is_free(port: int) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
-            raise StackError(
-                f"can't listen on port {port}: {error.strerror}; choose a port above 1023"
-            ) from error
+            raise StackError(f"can't listen on port {port}: {error.strerror}; choose a port above 1023") from error
         return True

@@ -55,7 +55,7 @@ def wait_gone(pids: Callable[[], list[int]], deadline_s: float) -> list[int]:
 
 
 def _pids(wanted: Callable[[frozenset[bytes]], bool]) -> list[int]:
-    numbers = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdecimal())
+    numbers = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
     return [pid for pid in numbers if wanted(_environment(pid))]
 
 

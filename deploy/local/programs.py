@@ -52,14 +52,14 @@ def render_launcher(program: Program, environment: Mapping[str, str]) -> str:
 
 
 def render_program(program: Program, launcher: Path, log: Path) -> str:
-    """supervisord's section for `program`.
+    """The section about `program` in supervisord's configuration.
 
-    A program that ends within a second is tried again after 1, 2, 3... seconds, without an end; one that ran for longer,
-    at once.
+    A program that ends within a second is tried again after 1, 2, 3... seconds, without an end; one that ran for
+    longer, at once.
     """
     return f"""\
 [program:{program.name}]
-command=/bin/sh {_escape(shlex.quote(str(launcher)))}
+command=/bin/sh {shlex.quote(str(launcher))}
 priority={program.priority}
 autostart=true
 autorestart=true
@@ -70,21 +70,21 @@ stopwaitsecs={program.stop_seconds}
 killasgroup=true
 environment={PROGRAM_VARIABLE}="{program.name}"
 redirect_stderr=true
-stdout_logfile={_escape(str(log))}
+stdout_logfile={log}
 stdout_logfile_maxbytes={_LOG_BYTES}
 stdout_logfile_backups={_LOG_BACKUPS}
 """
 
 
 def render_supervisord(run_dir: Path, socket: Path, *, as_root: bool, open_files: int) -> str:
-    """supervisord's own configuration. `as_root`: root must say that it means to; `open_files`: what each program may open."""
+    """Supervisord's own configuration. `as_root`: root must say that it means it; `open_files`: for each program."""
     return f"""\
 [supervisord]
 nodaemon=true
 silent=true
 identifier=weir
-pidfile={_escape(str(run_dir / "supervisord.pid"))}
-logfile={_escape(str(run_dir / "logs" / "supervisord.log"))}
+pidfile={run_dir / "supervisord.pid"}
+logfile={run_dir / "logs" / "supervisord.log"}
 logfile_maxbytes=5000000
 logfile_backups=1
 loglevel=info
@@ -92,7 +92,7 @@ minfds={open_files}
 {"user=root" if as_root else ""}
 
 [unix_http_server]
-file={_escape(str(socket))}
+file={socket}
 chmod=0700
 
 [rpcinterface:supervisor]
@@ -101,8 +101,3 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [include]
 files=programs/*.conf
 """
-
-
-def _escape(value: str) -> str:
-    """`value` in supervisord's configuration, where % begins an expansion."""
-    return value.replace("%", "%%")

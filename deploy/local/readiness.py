@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +9,6 @@ import paho.mqtt.client as mqtt
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.reasoncodes import ReasonCode
 
 from deploy.local.ports import LOOPBACK
 
@@ -26,7 +24,7 @@ Probe = Callable[[], None]
 
 
 def wait_ready(probes: Mapping[str, Probe], deadline_s: float) -> dict[str, str]:
-    """Repeats each probe until it no longer raises `NotYet`. Returns those that still did at the deadline: name -> reason."""
+    """Repeats each probe until it raises no `NotYet`. Returns those that still did at the deadline: name -> reason."""
     end = time.monotonic() + deadline_s
     waiting = dict(probes)
     while True:
@@ -69,33 +67,18 @@ def mqtt_probe(port: int) -> Probe:
     """Mosquitto accepts a client: CONNACK, success."""
 
     def probe() -> None:
-        answered = threading.Event()
-        answers: list[ReasonCode] = []
-
-        def on_connect(
-            client: mqtt.Client,
-            userdata: object,
-            flags: mqtt.ConnectFlags,
-            reason_code: ReasonCode,
-            properties: object,
-        ) -> None:
-            answers.append(reason_code)
-            answered.set()
-
         client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        client.on_connect = on_connect
+        end = time.monotonic() + _PROBE_SECONDS
         try:
             client.connect(LOOPBACK, port)
+            # It counts as connected once the server has accepted it.
+            while not client.is_connected():
+                result = client.loop(_POLL_SECONDS)
+                if result != mqtt.MQTT_ERR_SUCCESS or time.monotonic() > end:
+                    raise NotYet(f"it takes connections, but doesn't accept clients ({mqtt.error_string(result)})")
         except OSError as error:
             raise NotYet(str(error)) from error
-        client.loop_start()
-        try:
-            if not answered.wait(_PROBE_SECONDS):
-                raise NotYet("it takes connections, but doesn't answer")
-            if answers[0].is_failure:
-                raise NotYet(f"it refuses clients: {answers[0]}")
-            client.disconnect()
         finally:
-            client.loop_stop()
+            client.disconnect()
 
     return probe

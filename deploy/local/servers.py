@@ -1,12 +1,13 @@
 """The three servers: where install.sh puts them, their configuration files, and the programs that run them.
 
-Rendering is pure: ports and folders in, text out. Each server keeps its data in `<run folder>/data/<server>`, and finds
-its configuration in `<run folder>/<server>`.
+Rendering is pure: ports and folders in, text out. Each server keeps its data in `<run folder>/data/...` and finds its
+configuration in `<run folder>/<server>`.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -22,8 +23,6 @@ from deploy.local.ports import LOOPBACK, Ports
 from deploy.local.programs import SERVER_PRIORITY, Program
 
 InfluxVersion = Literal[1, 2]
-
-SERVERS = ("kafka", "mosquitto", "influxdb")
 
 KAFKA_VERSION = "4.1.2"
 INFLUX_VERSIONS: Mapping[InfluxVersion, str] = {1: "1.8.10", 2: "2.7.12"}
@@ -78,22 +77,33 @@ def _cache_dir() -> Path:
     return Path(os.environ.get("LOCAL_CACHE") or Path(cache_home) / "weir")
 
 
-def render_configuration(run_dir: Path, ports: Ports) -> dict[Path, str]:
-    """Every server's configuration file, by path."""
+def data_folders(run_dir: Path, influx_version: InfluxVersion) -> dict[str, Path]:
+    """Where each server keeps what must outlive it. The two InfluxDBs can't read each other's."""
     data = run_dir / "data"
+    return {
+        "kafka": data / "kafka",
+        "mosquitto": data / "mosquitto",
+        "influxdb": data / f"influxdb-{INFLUX_VERSIONS[influx_version]}",
+    }
+
+
+def render_configuration(run_dir: Path, ports: Ports) -> dict[Path, str]:
+    """Every server's configuration file, by path. InfluxDB 2 has none: it takes options."""
+    data = data_folders(run_dir, 1)
     return {
         run_dir / "kafka" / "server.properties": _template(
             "kafka/server.properties",
             port=ports.kafka,
             controller_port=ports.kafka_controller,
-            data=data / "kafka",
+            # Java reads these files as Latin-1; JSON's escapes are Java's too.
+            data=json.dumps(str(data["kafka"]))[1:-1],
         ),
         run_dir / "kafka" / "log4j2.properties": _template("kafka/log4j2.properties"),
         run_dir / "mosquitto" / "mosquitto.conf": _template(
-            "mosquitto/mosquitto.conf", port=ports.mqtt, data=data / "mosquitto"
+            "mosquitto/mosquitto.conf", port=ports.mqtt, data=data["mosquitto"]
         ),
         run_dir / "influxdb" / "influxdb.conf": _template(
-            "influxdb/influxdb.conf", port=ports.influx, data=data / "influxdb"
+            "influxdb/influxdb.conf", port=ports.influx, data=data["influxdb"]
         ),
     }
 
@@ -102,7 +112,6 @@ def server_programs(
     installation: Installation, run_dir: Path, ports: Ports, influx_version: InfluxVersion
 ) -> tuple[Program, ...]:
     """The three servers as programs."""
-    log4j = run_dir / "kafka" / "log4j2.properties"
     kafka = Program(
         name="kafka",
         command=(
@@ -110,7 +119,7 @@ def server_programs(
             "-Xmx768m",
             "-XX:+ExitOnOutOfMemoryError",
             f"-XX:ErrorFile={run_dir}/logs/kafka-crash-%p.log",
-            f"-Dlog4j2.configurationFile=file:{log4j}",
+            f"-Dlog4j2.configurationFile={run_dir / 'kafka' / 'log4j2.properties'}",
             "-cp",
             f"{installation.kafka_libs}/*",
             "kafka.Kafka",
@@ -129,10 +138,8 @@ def server_programs(
     return kafka, mosquitto, _influxdb(installation, run_dir, ports, influx_version)
 
 
-def _influxdb(
-    installation: Installation, run_dir: Path, ports: Ports, influx_version: InfluxVersion
-) -> Program:
-    data = run_dir / "data" / "influxdb"
+def _influxdb(installation: Installation, run_dir: Path, ports: Ports, influx_version: InfluxVersion) -> Program:
+    data = data_folders(run_dir, influx_version)["influxdb"]
     configuration = run_dir / "influxdb" / "influxdb.conf"
     arguments: tuple[str, ...] = ("-config", str(configuration))
     if influx_version == 2:
@@ -156,11 +163,12 @@ def _influxdb(
 
 def format_kafka(installation: Installation, run_dir: Path) -> None:
     """Gives Kafka's data folder its cluster id, once; Kafka refuses to start without. Raises `StackError`."""
-    if (run_dir / "data" / "kafka" / "meta.properties").exists():
+    data = data_folders(run_dir, 1)["kafka"]
+    if (data / "meta.properties").exists():
         return
     command = [
         installation.java,
-        f"-Dlog4j2.configurationFile=file:{run_dir / 'kafka' / 'log4j2.properties'}",
+        f"-Dlog4j2.configurationFile={run_dir / 'kafka' / 'log4j2.properties'}",
         "-cp",
         f"{installation.kafka_libs}/*",
         "kafka.tools.StorageTool",
@@ -173,11 +181,11 @@ def format_kafka(installation: Installation, run_dir: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         output = (result.stdout + result.stderr).strip()
-        raise StackError(f"Kafka can't format {run_dir / 'data' / 'kafka'}: {output}")
+        raise StackError(f"Kafka can't format {data}: {output}")
 
 
 def _new_cluster_id() -> str:
-    """A random id in Kafka's own notation: 16 bytes, base64. None that begins with a dash: it would read as an option."""
+    """A random id in Kafka's own notation: 16 bytes, base64. None begins with a dash: it would read as an option."""
     while True:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not cluster_id.startswith("-"):
@@ -185,6 +193,6 @@ def _new_cluster_id() -> str:
 
 
 def _template(name: str, **values: object) -> str:
-    return Template((_HERE / name).read_text()).substitute(
+    return Template((_HERE / name).read_text(encoding="utf-8")).substitute(
         {key: str(value) for key, value in values.items()}
     )

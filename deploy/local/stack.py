@@ -1,4 +1,4 @@
-"""`Stack`: one run folder's Kafka, Mosquitto and InfluxDB, and the programs beside them, as one thing to start and stop.
+"""`Stack`: the Kafka, Mosquitto, InfluxDB and programs of one run folder, as one thing to start and stop.
 
 The run folder holds all of it: `stack.json` (what another process needs to attach), `data/`, `logs/`, `programs/`, and
 one folder of configuration for each server. Nothing is kept in memory that `attach` could not read from there.
@@ -6,16 +6,19 @@ one folder of configuration for each server. Nothing is kept in memory that `att
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import resource
 import signal as signals
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,14 +32,15 @@ from deploy.local.errors import (
     StackError,
     SupervisorFailed,
     UnknownProgram,
+    UnusablePath,
 )
 from deploy.local.ports import LOOPBACK, Ports
 from deploy.local.programs import Program, render_launcher, render_program, render_supervisord
 from deploy.local.readiness import kafka_probe, mqtt_probe, wait_ready
 from deploy.local.servers import (
-    SERVERS,
     InfluxVersion,
     Installation,
+    data_folders,
     format_kafka,
     render_configuration,
     server_programs,
@@ -55,6 +59,9 @@ _KILL_SECONDS = 10.0
 
 _OPEN_FILES = 65_536
 
+# In supervisord's configuration % expands and ; and # begin comments; a comma separates Kafka's data folders.
+_UNUSABLE = re.compile(r"[%;#,\n]")
+
 
 class Stack:
     """The three servers and the given programs under one supervisord, in one run folder."""
@@ -66,7 +73,7 @@ class Stack:
         programs: Sequence[Program] = (),
         influx_version: InfluxVersion = 1,
     ) -> None:
-        """`influx_version` must stay the same for the life of a run folder: the data is not convertible."""
+        """Nothing happens before `start`. Each `influx_version` has data of its own in the run folder."""
         self.run_dir = run_dir.resolve()
         self.ports = ports
         self.influx_version = influx_version
@@ -91,16 +98,19 @@ class Stack:
         with everything, when the thread that calls this ends, however it ends (for tests: start from the main thread).
         What a killed supervisor has left behind is stopped first.
 
-        Raises `AlreadyRunning`, `PortTaken`, `NotInstalled`, `SupervisorFailed`.
+        Raises `AlreadyRunning`, `PortTaken`, `NotInstalled`, `UnusablePath`, `SupervisorFailed`.
         """
+        if found := _UNUSABLE.search(str(self.run_dir)):
+            raise UnusablePath(self.run_dir, found.group())
         installation = Installation.find(self.influx_version)
-        if self.is_running():
-            raise AlreadyRunning(self.run_dir)
-        self._stop_processes()
-        self.ports.check_free()
-        self._write(installation)
-        format_kafka(installation, self.run_dir)
-        self._launch(tied_to_caller)
+        with _locked(self.run_dir):
+            if self.is_running():
+                raise AlreadyRunning(self.run_dir)
+            self._stop_processes()
+            self.ports.check_free()
+            self._write(installation)
+            format_kafka(installation, self.run_dir)
+            self._launch(tied_to_caller=tied_to_caller)
 
     def wait_servers_ready(self, deadline_s: float = 60.0) -> None:
         """Waits until all three servers do their work, and creates InfluxDB's databases where they are missing.
@@ -114,9 +124,7 @@ class Stack:
         }
         reasons = wait_ready(probes, deadline_s)
         if reasons:
-            raise ServersNotReady(
-                deadline_s, reasons, {name: self.log_path(name) for name in reasons}
-            )
+            raise ServersNotReady(deadline_s, reasons, {name: self.log_path(name) for name in reasons})
 
     def stop(self) -> None:
         """Stops everything, programs before servers, and returns when no process is left; fine when nothing runs.
@@ -162,7 +170,7 @@ class Stack:
     def add_programs(self, programs: Sequence[Program]) -> None:
         """Starts more programs in a running stack. Raises `NotRunning`."""
         for program in programs:
-            self._write_program(program)
+            self._write_program(program, self.environment())
         for program in programs:
             self._supervision.add(program.name)
 
@@ -199,35 +207,35 @@ class Stack:
 
     def _write(self, installation: Installation) -> None:
         """Writes every file of the run folder anew, but for the data."""
-        for folder in ("logs", "programs", *(f"data/{server}" for server in SERVERS)):
-            (self.run_dir / folder).mkdir(parents=True, exist_ok=True)
+        data = data_folders(self.run_dir, self.influx_version).values()
+        for folder in (self.run_dir / "logs", self.run_dir / "programs", *data):
+            folder.mkdir(parents=True, exist_ok=True)
         for path, content in render_configuration(self.run_dir, self.ports).items():
             _write_private(path, content)
         for stale in (self.run_dir / "programs").iterdir():
             stale.unlink()
-        servers = server_programs(installation, self.run_dir, self.ports, self.influx_version)
-        for program in (*servers, *self._programs):
-            self._write_program(program)
+        for server in server_programs(installation, self.run_dir, self.ports, self.influx_version):
+            self._write_program(server, {})
+        for program in self._programs:
+            self._write_program(program, self.environment())
         _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         supervisord = render_supervisord(
             self.run_dir,
             self._socket,
             as_root=os.geteuid() == 0,
-            open_files=_OPEN_FILES
-            if most_files == resource.RLIM_INFINITY
-            else min(_OPEN_FILES, most_files),
+            open_files=_OPEN_FILES if most_files == resource.RLIM_INFINITY else min(_OPEN_FILES, most_files),
         )
         _write_private(self.run_dir / "supervisord.conf", supervisord)
         attachable = {"ports": asdict(self.ports), "influx_version": self.influx_version}
         _write_private(_stack_file(self.run_dir), json.dumps(attachable, indent=2))
 
-    def _write_program(self, program: Program) -> None:
+    def _write_program(self, program: Program, environment: Mapping[str, str]) -> None:
         launcher = self.run_dir / "programs" / f"{program.name}.sh"
-        _write_private(launcher, render_launcher(program, self.environment()))
+        _write_private(launcher, render_launcher(program, environment))
         section = render_program(program, launcher, self.log_path(program.name))
         _write_private(launcher.with_suffix(".conf"), section)
 
-    def _launch(self, tied_to_caller: bool) -> None:
+    def _launch(self, *, tied_to_caller: bool) -> None:
         if self._socket.parent != self.run_dir:
             _own_folder(self._socket.parent)
         tie = ("setpriv", "--pdeathsig", "TERM") if tied_to_caller else ()
@@ -245,11 +253,12 @@ class Stack:
         end = time.monotonic() + _SUPERVISOR_START_SECONDS
         while not self.is_running():
             if self._supervisord.poll() is not None or time.monotonic() > end:
+                self._stop_processes()
                 raise SupervisorFailed(f"supervisord did not start: {output.read_text().strip()}")
             time.sleep(0.05)
 
     def _stop_processes(self) -> None:
-        """supervisord first, which stops its programs in their order; then what has no supervisor any more."""
+        """Ends supervisord first, which stops its programs in their order; then what has no supervisor any more."""
         self._end(processes.supervisors_of, signals.SIGTERM, _SUPERVISOR_STOP_SECONDS)
         self._end(processes.processes_of, signals.SIGTERM, _ORPHANS_STOP_SECONDS)
         left = self._end(processes.processes_of, signals.SIGKILL, _KILL_SECONDS)
@@ -259,9 +268,7 @@ class Stack:
             # Our own child: without this it stays in the process table for as long as we live.
             self._supervisord.wait()
 
-    def _end(
-        self, find: Callable[[Path], list[int]], signal: signals.Signals, deadline_s: float
-    ) -> list[int]:
+    def _end(self, find: Callable[[Path], list[int]], signal: signals.Signals, deadline_s: float) -> list[int]:
         for pid in find(self.run_dir):
             processes.send(self.run_dir, pid, signal)
         return processes.wait_gone(lambda: find(self.run_dir), deadline_s)
@@ -274,7 +281,7 @@ def socket_path(run_dir: Path) -> Path:
         return path
     digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:16]
     # Not $TMPDIR: the process that attaches later may have another one.
-    return Path("/tmp") / f"weir-{os.geteuid()}" / f"{digest}.sock"
+    return Path("/tmp") / f"weir-{os.geteuid()}" / f"{digest}.sock"  # noqa: S108 (_own_folder checks whose it is)
 
 
 def _own_folder(folder: Path) -> None:
@@ -282,9 +289,16 @@ def _own_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
-        raise StackError(
-            f"{folder} is not this user's alone: remove it, or use a run folder with a shorter path"
-        )
+        raise StackError(f"{folder} is not this user's alone: remove it, or use a run folder with a shorter path")
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """One start at a time in a run folder; a second one waits."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _stack_file(run_dir: Path) -> Path:
@@ -295,4 +309,4 @@ def _write_private(path: Path, content: str) -> None:
     """Readable by this user only: a program's environment may hold secrets."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
