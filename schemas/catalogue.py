@@ -1,0 +1,82 @@
+"""What flows where: each Kafka topic with the records on it, its key, who writes it and who reads it."""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from schemas import topics
+from schemas.alarm import AlarmEvent
+from schemas.anomaly import Anomaly
+from schemas.dead_letter import DeadLetter
+from schemas.metrics import ServiceMetrics
+from schemas.telemetry import Aggregate, Clean, Gap, Score, Status
+
+Record = type[msgspec.Struct]
+
+DEVICE_KEY: Final = "{tenant}/{device}"
+SERVICES: Final = ("bridge", "stream", "sink", "alerts")
+
+
+class Flow(NamedTuple):
+    """One topic. `records` is empty where its values are not JSON: payloads as they came, and internal state."""
+
+    topic: str
+    summary: str
+    records: tuple[Record, ...]
+    key: str
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+
+
+FLOWS: Final[tuple[Flow, ...]] = (
+    Flow(
+        topics.RAW,
+        "MQTT messages as they came, one record each; what the bridge knows of them stands in the headers.",
+        (),
+        f"{DEVICE_KEY}, or {topics.UNPLACED_KEY.decode()} where no device could be told from the MQTT topic",
+        ("bridge",),
+        ("stream",),
+    ),
+    Flow(topics.CLEAN, "The good readings of messages.", (Clean,), DEVICE_KEY, ("stream",), ("sink", "alerts")),
+    Flow(
+        topics.AGGREGATES,
+        "Tumbling windows of 10 s, 1 min and 5 min per sensor.",
+        (Aggregate,),
+        DEVICE_KEY,
+        ("stream",),
+        ("sink", "alerts"),
+    ),
+    Flow(topics.SCORES, "How unusual each message is for its device.", (Score,), DEVICE_KEY, ("stream",), ("sink",)),
+    Flow(
+        topics.ANOMALIES,
+        "Intervals over the alarm line: opened, updated, closed.",
+        (Anomaly,),
+        DEVICE_KEY,
+        ("stream",),
+        ("sink", "alerts"),
+    ),
+    Flow(topics.GAPS, "Ranges of sequence numbers that are missing.", (Gap,), DEVICE_KEY, ("stream",), ()),
+    Flow(topics.STATUS, "What devices say about themselves.", (Status,), DEVICE_KEY, ("bridge",), ("alerts",)),
+    Flow(
+        topics.DEAD_LETTER,
+        "What could not be processed, with its bytes, stage and reason.",
+        (DeadLetter,),
+        f"{DEVICE_KEY}, or the raw record's key where no device is known",
+        ("stream", "sink"),
+        (),
+    ),
+    Flow(topics.ALERT_EVENTS, "The life of alarms.", (AlarmEvent,), DEVICE_KEY, ("alerts",), ()),
+    Flow(topics.METRICS, "What each service measured of itself.", (ServiceMetrics,), "{service}", SERVICES, ("sink",)),
+    Flow(topics.STREAM_STATE, "Internal: device states.", (), DEVICE_KEY, ("stream",), ("stream",)),
+    Flow(topics.ALERT_STATE, "Internal: open alarms.", (), DEVICE_KEY, ("alerts",), ("alerts",)),
+)
+
+RECORDS: Final[tuple[Record, ...]] = tuple(record for flow in FLOWS for record in flow.records)
+
+
+def tag_of(record: Record) -> str:
+    """The record's tag, its field `type` on the topic: `clean.v1`."""
+    tag = record.__struct_config__.tag
+    if not isinstance(tag, str):
+        raise TypeError(f"{record.__name__} has no tag; give its class tag='name.v1' and tag_field='type'")
+    return tag
