@@ -1,0 +1,179 @@
+"""Records -> InfluxDB line protocol. Pure; the one place that knows how a line is written.
+
+Numbers are always floats, tags are only `tenant, site, device, sensor` (and `service, topic, reason` of our own
+metrics), times are ns. A number that is not finite is left out, and a line without a field is no line.
+"""
+
+import math
+import re
+import zlib
+from typing import Final, NamedTuple
+
+import msgspec
+
+from schemas import influx
+from schemas.anomaly import Anomaly, AnomalyPhase
+from schemas.metrics import ServiceMetrics
+from schemas.reasons import Reason
+from schemas.telemetry import Aggregate, Clean, Score
+from services.runtime.errors import Poison
+
+# A float in its shortest form that reads back the same, as repr gives it, in a tenth of the time; "null" where there is
+# none, or it is not finite.
+_number = msgspec.json.Encoder().encode
+_SPECIAL: Final = re.compile(r"[,= ]")
+# InfluxDB has no way to write these: a line break ends the line, a backslash at the end escapes what follows.
+_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]|\\\Z")
+_MOST_PREFIXES: Final = 200_000
+
+
+class Lines(NamedTuple):
+    """A record's lines, and the bucket (a name of `schemas.influx`) that they belong in."""
+
+    bucket: str
+    lines: list[bytes]
+
+
+class LineEncoder:
+    """Writes records as lines; keeps the escaped beginnings (measurement and tags) of the series it has met.
+
+    Every method raises `Poison` (`sink_refused`) where a record can't be a point, whatever the database.
+    """
+
+    def __init__(self, most_prefixes: int = _MOST_PREFIXES) -> None:
+        self._prefixes: dict[tuple[str, str, str, str], dict[str, bytes]] = {}
+        self._size = 0
+        self._most = most_prefixes
+
+    def clean(self, record: Clean) -> Lines:
+        """One point for each reading."""
+        prefixes = self._of_device(influx.READINGS, record.tenant, record.site, record.device)
+        time = b" %d" % influx.time_ns(record.event_us, record.seq)
+        lines = []
+        for sensor, value in record.values.items():
+            prefix = prefixes.get(sensor) or self._add(prefixes, sensor)
+            number = _number(value)
+            if number != b"null":
+                lines.append(prefix + b" value=" + number + time)
+        return Lines(influx.BUCKET, lines)
+
+    def score(self, record: Score) -> Lines:
+        """The device's own point, without tag `sensor`, and one for each sensor."""
+        prefixes = self._of_device(influx.SCORES, record.tenant, record.site, record.device)
+        time = b" %d" % influx.time_ns(record.event_us, record.seq)
+        own = _present(b"score=%b,alarm_score=%b" % (_number(record.score), _number(record.alarm_score)))
+        lines = [prefixes[""] + b" " + own + time] if own else []
+        for sensor, part in record.sensors.items():
+            prefix = prefixes.get(sensor) or self._add(prefixes, sensor)
+            fields = _present(
+                b"score=%b,alarm_score=%b,expected_low=%b,expected_high=%b"
+                % (
+                    _number(part.score),
+                    _number(part.alarm_score),
+                    _number(part.expected_low),
+                    _number(part.expected_high),
+                )
+            )
+            if fields:
+                lines.append(prefix + b" " + fields + time)
+        return Lines(influx.BUCKET, lines)
+
+    def aggregate(self, record: Aggregate) -> Lines:
+        """One point at the window's start; a corrected window overwrites it."""
+        if record.width_us not in influx.WINDOW_MEASUREMENTS:
+            raise Poison(Reason.SINK_REFUSED, f"no measurement for windows of {record.width_us} µs")
+        bucket, measurement = influx.WINDOW_MEASUREMENTS[record.width_us]
+        prefixes = self._of_device(measurement, record.tenant, record.site, record.device)
+        prefix = prefixes.get(record.sensor) or self._add(prefixes, record.sensor)
+        fields = _present(
+            b"count=%d.0,mean=%b,std=%b,min=%b,max=%b,p50=%b,p95=%b,first=%b,last=%b"
+            % (
+                record.count,
+                _number(record.mean),
+                _number(record.std),
+                _number(record.min),
+                _number(record.max),
+                _number(record.p50),
+                _number(record.p95),
+                _number(record.first),
+                _number(record.last),
+            )
+        )
+        return Lines(bucket, [b"%b %b %d" % (prefix, fields, record.start_us * 1000)])
+
+    def anomaly(self, record: Anomaly) -> Lines:
+        """One point at the opening, which later records of the same anomaly overwrite; `open` is 1 until it closes."""
+        prefix = self._of_device(influx.ANOMALIES, record.tenant, record.site, record.device)[""]
+        numbers = _present(
+            b"open=%b,end_us=%b,peak=%b"
+            % (
+                b"0.0" if record.phase is AnomalyPhase.CLOSED else b"1.0",
+                b"null" if record.end_us is None else b"%d.0" % record.end_us,
+                _number(record.peak),
+            )
+        )
+        texts = b"severity=%b,culprit=%b,sentence=%b" % (
+            _text(record.severity),
+            _text(record.culprit),
+            _text(record.sentence),
+        )
+        return Lines(influx.BUCKET_LONG, [b"%b %b,%b %d" % (prefix, numbers, texts, record.opened_us * 1000)])
+
+    def metrics(self, record: ServiceMetrics) -> Lines:
+        """One point for each group of metrics that share their tags.
+
+        The instance is no tag (every restart would be a new series): it moves the time within the microsecond, so
+        that two processes of a service do not overwrite each other.
+        """
+        time = record.at_us * 1000 + zlib.crc32(record.instance.encode()) % 1000
+        lines: list[bytes] = []
+        for point in record.points:
+            tags = (("service", record.service), ("topic", point.topic), ("reason", point.reason))
+            written = "".join(f",{name}={_tag(value)}" for name, value in tags if value)
+            fields = b",".join(
+                b"%b=%b" % (_tag(name).encode(), _number(value))
+                for name, value in point.fields.items()
+                if math.isfinite(value)
+            )
+            if fields:
+                lines.append(b"%b %b %d" % ((influx.PIPELINE + written).encode(), fields, time))
+        return Lines(influx.BUCKET, lines)
+
+    def _of_device(self, measurement: str, tenant: str, site: str, device: str) -> dict[str, bytes]:
+        """Sensor -> beginning of its lines; "" -> that of the device's own."""
+        key = (measurement, tenant, site, device)
+        prefixes = self._prefixes.get(key)
+        if prefixes is None:
+            if self._size >= self._most:
+                self._prefixes.clear()
+                self._size = 0
+            own = f"{measurement},tenant={_tag(tenant)},site={_tag(site)},device={_tag(device)}"
+            prefixes = self._prefixes[key] = {"": own.encode()}
+            self._size += 1
+        return prefixes
+
+    def _add(self, prefixes: dict[str, bytes], sensor: str) -> bytes:
+        prefix = prefixes[""] + b",sensor=" + _tag(sensor).encode()
+        if self._size < self._most:
+            prefixes[sensor] = prefix
+            self._size += 1
+        return prefix
+
+
+def _present(numbers: bytes) -> bytes:
+    """Those fields that have a value."""
+    if b"=null" not in numbers:
+        return numbers
+    return b",".join(field for field in numbers.split(b",") if not field.endswith(b"=null"))
+
+
+def _tag(value: str) -> str:
+    """A tag's value, or a field's name, escaped."""
+    if not value or _UNWRITABLE.search(value):
+        raise Poison(Reason.SINK_REFUSED, f"{value!r} can't be a tag in InfluxDB")
+    return _SPECIAL.sub(r"\\\g<0>", value)
+
+
+def _text(value: str) -> bytes:
+    """A text field's value, escaped and quoted."""
+    return b'"' + value.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
