@@ -25,7 +25,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 checksum() { sha256sum <"$1" | cut -d' ' -f1; }
 
 # A part is there when the folder that its build was renamed to carries the checksum of what it was built from.
-installed() { [ "$(cat "$1/.built-from" 2>/dev/null)" = "$(checksum "$2")" ]; }
+installed() { [ -f "$1/.built-from" ] && [ "$(cat "$1/.built-from")" = "$(checksum "$2")" ]; }
 
 kafka_installed() { installed "$kafka_home" "$here/pom.xml"; }
 influx_installed() {

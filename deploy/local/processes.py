@@ -22,12 +22,13 @@ _POLL_SECONDS = 0.05
 
 def supervisors_of(run_dir: Path) -> list[int]:
     """The pids of this run folder's supervisord: one, or none."""
-    return _pids(lambda environment: _is_of(run_dir, environment) and not _is_program(environment))
+    return [pid for pid in processes_of(run_dir) if _leads_session(pid) and not _is_program(_environment(pid))]
 
 
 def processes_of(run_dir: Path) -> list[int]:
     """The pids of all living processes of this run folder's stack."""
-    return _pids(lambda environment: _is_of(run_dir, environment))
+    numbers = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return [pid for pid in numbers if _is_of(run_dir, _environment(pid))]
 
 
 def send(run_dir: Path, pid: int, number: signal.Signals) -> None:
@@ -54,11 +55,6 @@ def wait_gone(pids: Callable[[], list[int]], deadline_s: float) -> list[int]:
     return left
 
 
-def _pids(wanted: Callable[[frozenset[bytes]], bool]) -> list[int]:
-    numbers = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return [pid for pid in numbers if wanted(_environment(pid))]
-
-
 def _environment(pid: int) -> frozenset[bytes]:
     """NAME=value of a process; nothing of another user's, or of one that has ended (also when not yet reaped)."""
     try:
@@ -69,6 +65,14 @@ def _environment(pid: int) -> frozenset[bytes]:
 
 def _is_of(run_dir: Path, environment: frozenset[bytes]) -> bool:
     return os.fsencode(f"{RUN_VARIABLE}={run_dir}") in environment
+
+
+def _leads_session(pid: int) -> bool:
+    """As supervisord does; a child that it has forked and that has yet to become a program does not."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def _is_program(environment: frozenset[bytes]) -> bool:
