@@ -1,13 +1,21 @@
-"""One device's scorer: a sensor scorer each, and what they say together."""
+"""One device's scorer: a sensor scorer each, one budget, and what they say together."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+import msgspec
+import river
+
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
-from services.scoring.severity import severity_of
+from services.scoring.build import build_sensor
+from services.scoring.calibration import WEEK_S, Budget, score_of
+from services.scoring.sensor import SensorScorer
+from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
-from services.scoring.state import State, StateUnreadable
+from services.scoring.state import State, StateUnreadable, encode, restore
+
+_VERSION = "weir.scorer.1"
 
 
 class DeviceScore(NamedTuple):
@@ -22,56 +30,96 @@ class DeviceScore(NamedTuple):
 
 
 class DeviceScorer:
-    """Scores, then learns, one device's readings."""
+    """One device's scorer: one `SensorScorer` a sensor, created when the sensor first speaks; at most `max_sensors`.
+
+    The device's score is its most unusual sensor's; its false-alarm budget is shared out evenly among its sensors. The
+    device is ready when any sensor is.
+    """
+
+    __slots__ = ("_budget", "_latest", "_sensors", "_spec")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
-        self._ranges: dict[str, list[float]] = {}
-        self._latest: list[tuple[str, float, float, float, float]] = []
+        self._budget = Budget(spec.alarms_per_week)
+        self._sensors: dict[str, SensorScorer] = {}
+        self._latest: list[str] = []
 
     def update(
         self, event_us: int, values: Mapping[str, float], *, learn: bool = True, stuck: Collection[str] = ()
     ) -> DeviceScore:
-        """Score the readings of one message at `event_us` (unix µs), then learn them."""
-        sensors: dict[str, SensorScore] = {}
-        self._latest = []
-        progress = 0.0
-        for sensor, value in values.items():
-            known = self._ranges.get(sensor)
-            if known is None:
-                if len(self._ranges) >= self._spec.max_sensors:
-                    continue
-                known = self._ranges[sensor] = [0, value, value]
-            count, low, high = known
-            ready = count >= self._spec.warm_up
-            progress = max(progress, min(1.0, count / self._spec.warm_up))
-            excess = max(value / 2 - high / 2, low / 2 - value / 2, 0.0)
-            unusual = excess / (excess + 0.17 * (high / 2 - low / 2)) if ready and excess and high > low else 0.0
-            sensors[sensor] = SensorScore(unusual, unusual, low if ready else None, high if ready else None)
-            self._latest.append((sensor, unusual, value, low, high))
-            if learn and sensor not in stuck and unusual < 0.5:
-                known[:] = (count + 1, min(low, value), max(high, value))
-        score = max((s.score for s in sensors.values()), default=0.0)
+        """Score the readings of one message at `event_us` (unix µs), then learn them.
+
+        `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `stuck`.
+        """
+        known = self._sensors
+        if not values.keys() <= known.keys():
+            self._meet(values)
+        line = self._budget.line(event_us)
+        alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
+        device_score = device_alarm = progress = 0.0
+        scores: dict[str, SensorScore] = {}
+        for name, value in values.items():
+            sensor = known.get(name)
+            if sensor is None:
+                continue
+            evidence = sensor.update(
+                event_us, value, line, alarms_per_second, learn=learn and (not stuck or name not in stuck)
+            )
+            score = score_of(evidence, line)
+            alarm = sensor.alarm_score(score)
+            scores[name] = SensorScore(score, alarm, *sensor.expected)
+            device_score = max(device_score, score)
+            device_alarm = max(device_alarm, alarm)
+            progress = max(progress, sensor.progress)
+        if device_alarm >= ALARM_LINE:
+            self._budget.spend(event_us)
+        self._latest = list(scores)
         state = ModelState.READY if progress >= 1.0 else ModelState.LEARNING
-        return DeviceScore(score, score, severity_of(score), state, progress, sensors)
+        return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores)
 
     def culprits(self) -> list[Culprit]:
-        """Who made the latest update's score: largest share first; the shares sum to 1 unless nothing was unusual."""
-        total = sum(unusual for _, unusual, *_ in self._latest)
-        if not total:
-            return []
-        found = [Culprit(name, unusual / total, value, low, high) for name, unusual, value, low, high in self._latest]
-        return sorted((c for c in found if c.share > 0), key=lambda c: (-c.share, c.sensor))
+        """Who made the latest update's score: by share of the evidence, largest first; none when nothing was."""
+        latest = [(name, self._sensors[name]) for name in sorted(self._latest)]
+        total = sum(sensor.evidence for _, sensor in latest)
+        found = [
+            Culprit(name, sensor.evidence / total, sensor.value, *sensor.expected)
+            for name, sensor in latest
+            if sensor.evidence > 0.0
+        ]
+        return sorted(found, key=lambda culprit: -culprit.share)
 
     def to_state(self) -> State:
-        """What this scorer has learnt."""
-        return ["scorer.0", [[sensor, *known] for sensor, known in sorted(self._ranges.items())]]
+        """What this scorer has learnt; the same readings give the same state."""
+        sensors = [[name, encode(sensor)] for name, sensor in sorted(self._sensors.items())]
+        return [_VERSION, river.__version__, _fingerprint(self._spec), encode(self._budget), sensors]
 
     @classmethod
     def from_state(cls, spec: ModelSpec, state: State) -> "DeviceScorer":
-        """The scorer that `to_state` described; raises `StateUnreadable`."""
-        if not isinstance(state, list) or state[:1] != ["scorer.0"]:
-            raise StateUnreadable("not the state of this version of the scorer")
+        """The scorer that `to_state` described, scoring alike for ever; raises `StateUnreadable`."""
+        match state:
+            case [str(version), str(river_version), list(fingerprint), list(budget), list(sensors)]:
+                pass
+            case _:
+                raise StateUnreadable("not the state of a scorer")
+        expected = [_VERSION, river.__version__, _fingerprint(spec)]
+        if [version, river_version, fingerprint] != expected:
+            raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
-        scorer._ranges = {sensor: known for sensor, *known in state[1]}
+        restore(scorer._budget, budget)
+        for entry in sensors:
+            match entry:
+                case [str(name), list(learnt)]:
+                    sensor = scorer._sensors[name] = build_sensor(spec)
+                    restore(sensor, learnt)
+                case _:
+                    raise StateUnreadable("a sensor's state is a name and what it has learnt")
         return scorer
+
+    def _meet(self, values: Mapping[str, float]) -> None:
+        for name in sorted(values.keys() - self._sensors.keys()):
+            if len(self._sensors) < self._spec.max_sensors:
+                self._sensors[name] = build_sensor(self._spec)
+
+
+def _fingerprint(spec: ModelSpec) -> list[State]:
+    return [*msgspec.structs.astuple(spec)]

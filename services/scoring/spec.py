@@ -21,12 +21,16 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `alarms_per_week`: the false-alarm budget of one device.
     `warm_up`: readings of a sensor that are learnt before it may alarm.
     `max_sensors`: sensors of one device that are scored; later ones are left out.
+    `trees`, `height`, `window` (readings): of HalfSpaceTrees.
     """
 
     name: str = "bands"
     alarms_per_week: float = 1.0
     warm_up: int = 100
     max_sensors: int = 64
+    trees: int = 5
+    height: int = 4
+    window: int = 100
 
     def __post_init__(self) -> None:
         if self.name not in MODELS:
@@ -37,6 +41,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InvalidSpec(f"warm_up must lie in [40, 100000] readings, not {self.warm_up}")
         if not 1 <= self.max_sensors <= 10_000:
             raise InvalidSpec(f"max_sensors must lie in [1, 10000], not {self.max_sensors}")
+
+        if not (1 <= self.trees <= 100 and 1 <= self.height <= 12 and 10 <= self.window <= 65_000):
+            raise InvalidSpec("trees must lie in [1, 100], height in [1, 12], window in [10, 65000]")
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any]) -> "ModelSpec":

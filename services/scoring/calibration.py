@@ -1,0 +1,81 @@
+"""From evidence to a score with one meaning: 0.5 is the alarm line, and alarms keep to a budget."""
+
+from math import exp
+
+from services.scoring.severity import ALARM_LINE
+from services.scoring.state import stored
+
+WEEK_S = 604_800.0
+_DEARER_PER_ALARM = 1.2
+_QUIET_S = 300.0
+_QUIET_STEPS = 120.0
+_ESCALATION = 3.0
+_QUIET_SCORE = 0.49
+
+
+@stored("budget.1", "alarms", "latest_us")
+class Budget:
+    """One device's alarms of late. `line` is the evidence that an alarm takes: 1.2^(a / budget).
+
+    a counts alarms, forgotten with a time constant of a week; budget in alarms a week. A device that alarms often must
+    show more each time, and gets its old line back with time.
+    """
+
+    __slots__ = ("alarms", "alarms_per_week", "latest_us")
+
+    def __init__(self, alarms_per_week: float) -> None:
+        self.alarms_per_week = alarms_per_week
+        self.alarms = 0.0
+        self.latest_us = 0
+
+    def line(self, event_us: int) -> float:
+        """The evidence that makes a score of 0.5 now."""
+        alarms = self.alarms
+        if not alarms:
+            return 1.0
+        line: float = _DEARER_PER_ALARM ** (alarms * self._kept(event_us) / self.alarms_per_week)
+        return line
+
+    def spend(self, event_us: int) -> None:
+        """An alarm went out."""
+        self.alarms = self.alarms * self._kept(event_us) + 1.0
+        self.latest_us = max(self.latest_us, event_us)
+
+    def _kept(self, event_us: int) -> float:
+        return exp(-max(event_us - self.latest_us, 0) * 1e-6 / WEEK_S)
+
+
+def score_of(evidence: float, line: float) -> float:
+    """Evidence / (evidence + line), in [0, 1): 0.5 where the evidence reaches the line."""
+    return evidence / (evidence + line)
+
+
+@stored("quiet.1", "left_s", "ongoing", "loudest")
+class Quiet:
+    """The quiet rule of one sensor: one alarm for one excursion, and none for a while after it began.
+
+    Quiet lasts five minutes (120 steps, if those take longer) and at least until the score has been under the line; the
+    score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm.
+    """
+
+    __slots__ = ("left_s", "loudest", "ongoing")
+
+    def __init__(self) -> None:
+        self.left_s = 0.0
+        self.ongoing = False
+        self.loudest = 0.0
+
+    def alarm_score(self, score: float, evidence: float, elapsed_s: float, step_s: float) -> float:
+        """What the quiet rule leaves of `score`."""
+        over = score >= ALARM_LINE
+        left = self.left_s = max(0.0, self.left_s - elapsed_s)
+        muted = left > 0.0 or self.ongoing
+        self.ongoing = self.ongoing and over
+        if not over:
+            return score if not muted else min(score, _QUIET_SCORE)
+        if muted and evidence < _ESCALATION * self.loudest:
+            return _QUIET_SCORE
+        self.left_s = max(_QUIET_S, _QUIET_STEPS * step_s)
+        self.ongoing = True
+        self.loudest = evidence
+        return score

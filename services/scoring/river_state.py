@@ -1,0 +1,55 @@
+"""State encodings of the River models on offer. Another River model is offered by registering it here."""
+
+import struct
+from collections.abc import Sequence
+from zlib import crc32
+
+from river.anomaly import GaussianScorer, HalfSpaceTrees
+
+from services.scoring.state import Codec, State, StateUnreadable, register, register_fields
+
+register_fields(
+    GaussianScorer, "river.gaussian.1", "gaussian._var.mean.n", "gaussian._var.mean._mean", "gaussian._var._S"
+)
+
+
+def _trees_encode(model: HalfSpaceTrees) -> list[State]:
+    """Masses only: the trees' splits follow from the seed; their checksum tells whether they still do."""
+    if not model.trees:
+        return []
+    names = sorted(_feature_names(model))
+    masses = [mass for nodes in model._tree_nodes for node in nodes for mass in (node.l_mass, node.r_mass)]  # noqa: SLF001
+    packed = struct.pack(f"<{len(masses)}H", *masses)
+    return [["#", *names], _splits(model), model.counter, model._first_window, packed]  # noqa: SLF001
+
+
+def _trees_restore(model: HalfSpaceTrees, fields: Sequence[State]) -> None:
+    if not fields:
+        return
+    names, splits, counter, first_window, packed = fields
+    model.learn_one(dict.fromkeys(names[1:], 0.5))
+    nodes = [node for tree in model._tree_nodes for node in tree]  # noqa: SLF001
+    if _splits(model) != splits or len(packed) != 4 * len(nodes):
+        raise StateUnreadable("river.half_space_trees: this River grows other trees from the same seed")
+    masses = struct.unpack(f"<{2 * len(nodes)}H", packed)
+    for i, node in enumerate(nodes):
+        node.l_mass, node.r_mass = masses[2 * i], masses[2 * i + 1]
+    model.counter = counter
+    model._first_window = first_window  # noqa: SLF001
+
+
+def _feature_names(model: HalfSpaceTrees) -> set[str]:
+    return set(model.limits)
+
+
+def _splits(model: HalfSpaceTrees) -> int:
+    splits = [
+        (node.feature, node.threshold)
+        for nodes in model._tree_nodes  # noqa: SLF001
+        for node in nodes
+        if hasattr(node, "threshold")
+    ]
+    return crc32(repr(splits).encode())
+
+
+register(HalfSpaceTrees, Codec("river.half_space_trees.1", _trees_encode, _trees_restore))

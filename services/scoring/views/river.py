@@ -1,0 +1,62 @@
+"""A River anomaly detector as a view."""
+
+from math import log
+from typing import Any
+
+from river.base import SupervisedAnomalyDetector
+
+from services.scoring.band import Band
+from services.scoring.state import require_registered, stored
+from services.scoring.views.view import Moment
+
+_FAR = 8.0
+
+
+@stored("river.1", "model", "band", "last")
+class RiverView:
+    """Forgetting range of the surprise -ln(1 - s), s being a River detector's score in [0, 1]; only more counts as new.
+
+    The detector sees the reading as deviations from the signal's centre, clamped to +-8 and mapped to [0, 1] (what
+    HalfSpaceTrees demands), and the change since the last one likewise. What its scores mean is learnt from the scores,
+    so any detector's 0.5 becomes the same alarm line. Raises `ModelNotRegistered` for one whose state has no encoding.
+    """
+
+    __slots__ = ("_features", "_latest", "_supervised", "band", "last", "model")
+
+    def __init__(self, model: Any) -> None:
+        require_registered(model)
+        self.model = model
+        self.band = Band(1, 100)
+        self.last = 0.5
+        self._supervised = isinstance(model, SupervisedAnomalyDetector)
+        self._features: dict[str, float] = {}
+        self._latest = 0.0
+
+    def evidence(self, value: float, moment: Moment) -> float:
+        """How new the reading is; see `View`."""
+        level = 0.5 + max(-_FAR, min(_FAR, moment.centre.scaled(value))) / (2.0 * _FAR)
+        self._features = features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
+        model = self.model
+        score = model.score_one(None, level) if self._supervised else model.score_one(features)
+        latest = self._latest = -log(max(1.0 - score, 1e-12))
+        return self.band.novelty(latest, moment.allowance) if latest > self.band.high else 0.0
+
+    def learn(self, value: float, moment: Moment) -> None:  # noqa: ARG002  the features are learnt, not the value
+        """Take it in; see `View`."""
+        features = self._features
+        if self._supervised:
+            self.model.learn_one(None, features["level"])
+        else:
+            self.model.learn_one(features)
+        self.last = features["level"]
+        self.band.learn(self._latest, moment.fade, moment.memory)
+
+    def hold(self, value: float, *, extreme: bool) -> None:  # noqa: ARG002  the surprise is held, not the value
+        """Leave it out; see `View`."""
+        self.band.hold(self._latest)
+        if not extreme:
+            self.last = self._features["level"]
+
+    def release(self, part: float, widths: float) -> None:
+        """See `Band.release`."""
+        self.band.release(part, widths)
