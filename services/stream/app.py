@@ -1,0 +1,92 @@
+"""The Faust app: an agent on the hot path, a channel, timers, a web endpoint; `weir stream` is its worker command.
+
+The flow: intake (Kafka) -> channel -> agent (the pure pipeline) -> answer -> intake (Kafka, checkpoint).
+"""
+
+import asyncio
+from typing import Any
+
+import faust
+from faust.web import Request, Response, View
+from prometheus_client import REGISTRY
+
+from services.runtime.errors import Defect
+from services.runtime.health import Health
+from services.runtime.routes import load_routes
+from services.runtime.settings import StreamSettings
+from services.stream.device_table import Restored
+from services.stream.device_types import load_device_types
+from services.stream.intake import Chunk, Intake, end_process
+from services.stream.metrics import PipelineCollector
+from services.stream.pipeline import Budgets, PartitionPipeline
+
+
+class WithoutKafka(faust.App.BootStrategy):
+    """Faust's own consumer and producer stay off; see the intake."""
+
+    enable_kafka = False
+
+
+class StreamApp(faust.App):
+    """The app; agents, timers and web as Faust has them."""
+
+    BootStrategy = WithoutKafka
+
+
+def make_app(settings: StreamSettings) -> StreamApp:
+    """The app, ready for Faust's worker."""
+    options = settings.stream
+    options.data_dir.mkdir(parents=True, exist_ok=True)
+    app = StreamApp(
+        options.group,
+        broker=f"kafka://{settings.kafka.bootstrap}",
+        store="memory://",
+        datadir=options.data_dir.absolute(),
+        web_enabled=True,
+        web_bind=options.http_host,
+        web_port=options.http_port,
+        topic_disable_leader=True,
+    )
+    health = Health()
+    routes = load_routes(options.routes_file)
+    types = load_device_types(options.device_types_file)
+    budgets = Budgets(options.devices_per_tenant, options.sensors_per_device)
+
+    def open_partition(partition: int, restored: Restored) -> PartitionPipeline:
+        return PartitionPipeline(partition, routes, types, budgets, restored)
+
+    chunks: Any = app.channel(maxsize=16)
+
+    async def hand_over(chunk: Chunk) -> None:
+        await chunks.send(value=chunk)
+
+    intake = Intake(settings, health, open_partition, hand_over, loop=None, beacon=app.beacon)
+
+    @app.agent(chunks, name="score")
+    async def score(stream: Any) -> None:
+        """Run each chunk through the pure pipeline and answer with what is to be published."""
+        async for chunk in stream:
+            try:
+                chunk.answer.set_result(chunk.pipeline.process(chunk.records))
+            except BaseException as error:  # noqa: BLE001 - Faust would acknowledge what an agent failed to process
+                end_process(error)
+
+    @app.timer(5.0, name="watch")
+    async def watch() -> None:
+        """End the process when lag stands and commits do not move; lag alone is no proof of processing."""
+        stalled_s = asyncio.get_running_loop().time() - intake.moved_at
+        if stalled_s > options.stalled_s and not health.unready() and intake.lag() > 0:
+            end_process(Defect(f"no commit for {stalled_s:.0f} s with lag {intake.lag()}"))
+
+    REGISTRY.register(PipelineCollector(lambda: [owned.pipeline for owned in list(intake.worker.partitions.values())]))
+    for path in ("/healthz", "/readyz", "/metrics"):
+        _serve(app, path, health)
+    app.service(intake)
+    return app
+
+
+def _serve(app: StreamApp, path: str, health: Health) -> None:
+    @app.page(path, name=path.strip("/"))
+    async def page(view: View, _request: Request) -> Response:
+        status, kind, body = health.answer(path)
+        return view.bytes(body, content_type=kind.partition(";")[0], status=status)

@@ -1,0 +1,184 @@
+"""One device's state, and how it is written to the state topic.
+
+Everything that the stream knows of a device stands here; nothing else of it is kept anywhere. As bytes it is the
+applied offset (8 bytes, big-endian), then a msgpack array in the order of `Snapshot`'s fields: numbers, text, lists
+and maps only. A later version adds fields at the end, with defaults; one that cannot is a new `VERSION`.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from services.scoring.device import DeviceScorer
+from services.scoring.state import StateUnreadable
+from services.stream.anomalies import OpenAnomaly, Whose
+from services.stream.device_types import DeviceType, SensorType
+from services.stream.ledger import Ledger
+from services.stream.redelivery import RecentPayloads
+from services.stream.sequence import Sequence
+from services.stream.windows import DeviceWindows
+
+VERSION: Final = 1
+LARGEST_VALUE: Final = 1e100
+"""No sensor says more than this; its square still fits a float, so variances stay finite."""
+REMEMBERED_TIMES: Final = 8
+"""Readings of a sensor among which a time collision is noticed, for devices without `seq`."""
+
+
+class UnreadableSnapshot(ValueError):
+    """A snapshot that this version of Weir cannot read."""
+
+
+class SensorMemory(msgspec.Struct, array_like=True):
+    """What cleaning remembers of one sensor. Times are event times in µs.
+
+    `value` has stood since `since_us`; `longest_us` is the longest that it stood before, over `changes` changes.
+    `recent` holds the last few (time, value), flat, newest last.
+    """
+
+    value: float
+    since_us: int
+    newest_us: int
+    longest_us: int = 0
+    changes: int = 0
+    recent: list[float] = []
+
+
+class Snapshot(msgspec.Struct, array_like=True):
+    """A device's state as it is written. The first fields are read alone at recovery, see `Head`."""
+
+    version: int
+    received_us: int
+    ledger: Ledger
+    site: str
+    newest_us: int
+    sequence: Sequence
+    recent_payloads: bytes
+    recent_following: int
+    sensors: dict[str, SensorMemory]
+    open_windows: list[tuple[int, int, dict[str, bytes]]]
+    anomaly: OpenAnomaly | None
+    scorer: Any
+
+
+class Head(msgspec.Struct, array_like=True):
+    """The beginning of a `Snapshot`: what recovery needs of every device."""
+
+    version: int
+    received_us: int
+    ledger: Ledger
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Device:
+    """A device while its partition is owned; see `Snapshot` for the fields."""
+
+    __slots__ = (
+        "anomaly",
+        "applied",
+        "key",
+        "key_bytes",
+        "kind",
+        "ledger",
+        "newest_us",
+        "received_us",
+        "recent_payloads",
+        "scorer",
+        "sensor_types",
+        "sensors",
+        "sequence",
+        "site",
+        "whose",
+        "windows",
+    )
+
+    def __init__(self, key: str, site: str, kind: DeviceType) -> None:
+        tenant, _, device = key.partition("/")
+        self.key = key
+        self.key_bytes = key.encode()
+        self.site = site
+        self.kind = kind
+        self.sensor_types: dict[str, SensorType] = kind.sensors
+        self.whose = Whose(key, tenant, site, device, kind.name)
+        self.applied = -1
+        self.received_us = 0
+        self.ledger = Ledger()
+        self.newest_us = 0
+        self.sequence = Sequence()
+        self.recent_payloads = RecentPayloads()
+        self.sensors: dict[str, SensorMemory] = {}
+        self.windows = DeviceWindows()
+        self.anomaly: OpenAnomaly | None = None
+        self.scorer = DeviceScorer(kind.model)
+
+    def snapshot(self) -> bytes:
+        """The device's state, led by the offset that it has applied."""
+        return self.applied.to_bytes(8, "big", signed=True) + _encode(
+            Snapshot(
+                version=VERSION,
+                received_us=self.received_us,
+                ledger=self.ledger,
+                site=self.site,
+                newest_us=self.newest_us,
+                sequence=self.sequence,
+                recent_payloads=bytes(self.recent_payloads.packed),
+                recent_following=self.recent_payloads.following,
+                sensors=self.sensors,
+                open_windows=self.windows.pack_open(),
+                anomaly=self.anomaly,
+                scorer=self.scorer.to_state(),
+            )
+        )
+
+    def move_to(self, site: str) -> None:
+        """The device publishes from another site now."""
+        self.site = site
+        self.whose = msgspec.structs.replace(self.whose, site=site)
+
+
+def applied_of(value: bytes) -> int:
+    """The applied offset that leads a state record (of a device or of a page)."""
+    return int.from_bytes(value[:8], "big", signed=True)
+
+
+def head_of(key: str, value: bytes) -> Head:
+    """What recovery needs of a device; raises `UnreadableSnapshot`."""
+    try:
+        head = _decode_head(value[8:])
+    except msgspec.DecodeError as error:
+        raise UnreadableSnapshot(f"state of {key}: {error}") from None
+    if head.version != VERSION:
+        raise UnreadableSnapshot(f"state of {key} has version {head.version}; this Weir reads version {VERSION}")
+    return head
+
+
+def restore(key: str, value: bytes, kind: DeviceType) -> tuple[Device, bool]:
+    """The device, and whether its models came along (else they learn anew: River or the model spec has changed).
+
+    Raises:
+        UnreadableSnapshot: Not this version's form.
+    """
+    head_of(key, value)
+    try:
+        snapshot = _decode(value[8:])
+    except msgspec.DecodeError as error:
+        raise UnreadableSnapshot(f"state of {key}: {error}") from None
+    device = Device(key, snapshot.site, kind)
+    device.applied = applied_of(value)
+    device.received_us = snapshot.received_us
+    device.ledger = snapshot.ledger
+    device.newest_us = snapshot.newest_us
+    device.sequence = snapshot.sequence
+    device.recent_payloads = RecentPayloads(snapshot.recent_payloads, snapshot.recent_following)
+    device.sensors = snapshot.sensors
+    device.windows.unpack_open(snapshot.open_windows)
+    device.anomaly = snapshot.anomaly
+    try:
+        device.scorer = DeviceScorer.from_state(kind.model, snapshot.scorer)
+    except StateUnreadable:
+        return device, False
+    return device, True

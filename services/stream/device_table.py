@@ -1,0 +1,197 @@
+"""The devices of one partition: found, admitted within the tenant's budget, loaded when first touched, forgotten.
+
+Also what of their state has changed since the last checkpoint. On the state topic a device's snapshot has the key
+`tenant/device`, a page of closed windows `tenant/device|width|start` (s, µs); both values are led by the applied
+offset.
+"""
+
+from typing import Final, NamedTuple
+
+from services.stream.device import Device, Head, applied_of, head_of, restore
+from services.stream.device_types import DeviceTypes
+from services.stream.ledger import Ledger
+from services.stream.windows import Page, PageId
+
+IDLE_US: Final = 7 * 86_400 * 1_000_000
+"""A device that sent nothing for so long (by received time) is forgotten when its tenant's budget is used up."""
+OVERFLOW: Final = "$"
+"""Device name under which a tenant's refused devices, and forgotten ones, are counted."""
+
+_LEAD: Final = 8
+
+
+class StateChange(NamedTuple):
+    """One record for the state topic."""
+
+    key: bytes
+    value: bytes
+
+
+class Restored(NamedTuple):
+    """What recovery read of the partition's state: by key the value with the highest applied offset.
+
+    `stale`: keys whose last record on the topic is an older one (a frozen worker wrote late); they are written again.
+    """
+
+    values: dict[bytes, bytes]
+    stale: frozenset[bytes] = frozenset()
+
+
+NOTHING_STORED: Final = Restored({})
+
+
+class DeviceTable:
+    """See the module. `totals` is kept as the sum over all devices' ledgers when devices are loaded and forgotten."""
+
+    def __init__(self, types: DeviceTypes, devices_per_tenant: int, restored: Restored, totals: Ledger) -> None:
+        self.models_rebuilt = 0
+        self._types = types
+        self._budget = devices_per_tenant
+        self._devices: dict[bytes, Device] = {}
+        self._stored: dict[bytes, bytes] = {}
+        self._stored_pages: dict[bytes, dict[PageId, Page]] = {}
+        self._changed: set[bytes] = set()
+        self._farewells: list[StateChange] = []
+        self._expired: list[bytes] = []
+        self._per_tenant: dict[str, int] = {}
+        self._swept_us: dict[str, int] = {}
+        self._shown_silent: dict[bytes, int] = {}
+        for key, value in restored.values.items():
+            if b"|" in key:
+                owner, page_id = _parse_page_key(key)
+                self._stored_pages.setdefault(owner, {})[page_id] = Page(applied_of(value), value[_LEAD:])
+            else:
+                totals.add(head_of(key.decode(), value).ledger)
+                self._stored[key] = value
+                self._count(key.decode(), 1)
+        for key in restored.stale:
+            owner, _, _ = key.partition(b"|")
+            device = self._load(owner)
+            if owner != key:
+                device.windows.changed_pages.add(_parse_page_key(key)[1])
+            self._changed.add(owner)
+
+    def __len__(self) -> int:
+        return len(self._devices) + len(self._stored)
+
+    def find(self, key: bytes, offset: int) -> tuple[Device, bool]:
+        """The device of a record, marked as changed; False: it was refused, and its tenant's overflow stands in."""
+        device = self._devices.get(key)
+        if device is None:
+            if key in self._stored or self._has_room(key, offset):
+                device = self._load(key)
+            else:
+                refused = key.partition(b"/")[0] + b"/" + OVERFLOW.encode()
+                self._changed.add(refused)
+                return self._load(refused), False
+        self._changed.add(key)
+        return device, True
+
+    def take_changes(self) -> list[StateChange]:
+        """State records to write: a device's pages before the device, as the device's offset covers them."""
+        changes = self._farewells
+        self._farewells = []
+        for key in sorted(self._changed):
+            device = self._devices.get(key)
+            if device is None:
+                continue
+            windows = device.windows
+            for page_id in sorted(windows.changed_pages):
+                page = windows.pages[page_id]
+                lead = page.applied.to_bytes(_LEAD, "big", signed=True)
+                changes.append(StateChange(_page_key(key, page_id), lead + page.packed))
+            self._expired += [_page_key(key, page_id) for page_id in sorted(windows.expired_pages)]
+            windows.changed_pages.clear()
+            windows.expired_pages.clear()
+            changes.append(StateChange(key, device.snapshot()))
+        self._changed.clear()
+        return changes
+
+    def take_expired(self) -> list[bytes]:
+        """Keys to remove from the state topic after the commit."""
+        expired, self._expired = self._expired, []
+        return expired
+
+    def newly_silent(self, received_before_us: int) -> list[Device]:
+        """Devices that fell silent before `received_before_us` and were not named since they last spoke."""
+        silent = [
+            device
+            for key, device in self._devices.items()
+            if device.windows.open
+            and device.received_us < received_before_us
+            and self._shown_silent.get(key) != device.received_us
+        ]
+        for device in silent:
+            self._shown_silent[device.key_bytes] = device.received_us
+        return silent
+
+    def _load(self, key: bytes) -> Device:
+        device = self._devices.get(key)
+        if device is not None:
+            return device
+        name = key.decode("utf-8", "replace")
+        kind = self._types.of(name)
+        value = self._stored.pop(key, None)
+        if value is None:
+            device = Device(name, "", kind)
+            self._count(name, 1)
+            if key in self._expired:
+                self._expired.remove(key)
+        else:
+            device, with_models = restore(name, value, kind)
+            self.models_rebuilt += not with_models
+        device.windows.pages = self._stored_pages.pop(key, {})
+        self._devices[key] = device
+        return device
+
+    def _count(self, key: str, step: int) -> None:
+        tenant, _, device = key.partition("/")
+        if device != OVERFLOW:
+            self._per_tenant[tenant] = self._per_tenant.get(tenant, 0) + step
+
+    def _has_room(self, key: bytes, offset: int) -> bool:
+        tenant = key.partition(b"/")[0].decode("utf-8", "replace")
+        if key.endswith(b"/$") or self._per_tenant.get(tenant, 0) < self._budget:
+            return True
+        self._forget_idle(tenant, offset)
+        return self._per_tenant[tenant] < self._budget
+
+    def _forget_idle(self, tenant: str, offset: int) -> None:
+        mine = tenant.encode() + b"/"
+        heads: dict[bytes, Head] = {
+            key: head_of(key.decode(), value) for key, value in self._stored.items() if key.startswith(mine)
+        }
+        seen = {key: head.received_us for key, head in heads.items()}
+        seen |= {key: device.received_us for key, device in self._devices.items() if key.startswith(mine)}
+        newest_us = max(seen.values())
+        # A flood of new names must not make every one of its messages a search through all devices.
+        if newest_us < self._swept_us.get(tenant, 0):
+            return
+        self._swept_us[tenant] = newest_us + IDLE_US // 168
+        for key in sorted(key for key, at in seen.items() if at < newest_us - IDLE_US and not key.endswith(b"/$")):
+            self._forget(key, tenant, offset)
+
+    def _forget(self, key: bytes, tenant: str, offset: int) -> None:
+        device = self._load(key)
+        overflow = self._load(f"{tenant}/{OVERFLOW}".encode())
+        overflow.ledger.add(device.ledger)
+        self._changed.add(overflow.key_bytes)
+        # Written once more without its counts: should a kill fall before its removal, nothing is counted twice.
+        device.ledger = Ledger()
+        device.applied = offset - 1
+        self._farewells.append(StateChange(key, device.snapshot()))
+        self._expired += [key, *(_page_key(key, page_id) for page_id in sorted(device.windows.pages))]
+        del self._devices[key]
+        self._changed.discard(key)
+        self._shown_silent.pop(key, None)
+        self._count(device.key, -1)
+
+
+def _page_key(key: bytes, page_id: PageId) -> bytes:
+    width_us, start_us = page_id
+    return b"%b|%d|%d" % (key, width_us // 1_000_000, start_us)
+
+
+def _parse_page_key(key: bytes) -> tuple[bytes, PageId]:
+    owner, width_s, start_us = key.rsplit(b"|", 2)
+    return owner, (int(width_s) * 1_000_000, int(start_us))

@@ -1,0 +1,380 @@
+"""Kafka in and out of the Faust app, without Faust's own consumer (docs/decisions/0002-faust-without-its-consumer.md).
+
+One thread owns consumer, producer, rebalance callbacks and checkpoints. Callbacks run only inside `consume`, and nobody
+consumes while the agent holds a batch, so a batch never straddles a rebalance. Crash-only: an unknown exception ends
+the process with nothing committed.
+"""
+
+import asyncio
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from mode import Service
+
+from schemas import topics
+from services.runtime import kafka, logging
+from services.runtime.clock import now_us
+from services.runtime.errors import ConfigurationError, Defect, ExitCode, Unavailable
+from services.runtime.health import Health
+from services.runtime.reporting import Reporter
+from services.runtime.settings import StreamSettings
+from services.stream import metrics, recovery
+from services.stream.device_table import Restored
+from services.stream.pipeline import Output, PartitionPipeline, RawRecord
+from services.stream.worker import Hole, Worker
+
+log = logging.get("stream")
+T = TypeVar("T")
+
+GATHER_S = 0.02
+"""After a first record, how long to wait for more; part of every reading's latency."""
+IDLE_CHECK_S = 5.0
+
+
+class Chunk:
+    """Records of one partition, on their way to the agent, which answers with what is to be published."""
+
+    __slots__ = ("answer", "pipeline", "records")
+
+    def __init__(
+        self, pipeline: PartitionPipeline, records: list[RawRecord], answer: "asyncio.Future[list[Output]]"
+    ) -> None:
+        self.pipeline = pipeline
+        self.records = records
+        self.answer = answer
+
+
+class KafkaLog:
+    """`worker.Log` on confluent-kafka."""
+
+    def __init__(self, settings: StreamSettings, health: Health, should_stop: Callable[[], bool]) -> None:
+        self.producer = kafka.producer(settings.kafka)
+        self.consumer: Consumer | None = None
+        self._prefix = settings.kafka.topic_prefix
+        self._health = health
+        self._should_stop = should_stop
+        self._failed: KafkaError | None = None
+
+    def send(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        """See `Log.send`."""
+        while True:
+            try:
+                self.producer.produce(self._prefix + topic, value, key, partition, on_delivery=self._on_delivery)
+            except BufferError:
+                self._wait(0.1)
+            else:
+                return
+
+    def flush(self) -> None:
+        """See `Log.flush`; waits for an absent Kafka as long as the worker lives."""
+        while self.producer.flush(1.0):
+            self._wait(0.0)
+        self._health.has("kafka")
+        self._raise_failed()
+
+    def commit(self, offsets: Mapping[int, int]) -> bool:
+        """See `Log.commit`."""
+        if self.consumer is None:
+            raise Defect("commit before the consumer was opened")
+        raw = self._prefix + topics.RAW
+        try:
+            self.consumer.commit(
+                offsets=[TopicPartition(raw, p, following) for p, following in offsets.items()], asynchronous=False
+            )
+        except KafkaException as error:
+            metrics.COMMITS_REFUSED.inc()
+            log.warning("commit_refused", error=str(error))
+            return False
+        return True
+
+    def _wait(self, seconds: float) -> None:
+        self._health.wait_for("kafka", "records wait to be delivered")
+        self._health.tick("consumer")
+        self.producer.poll(seconds)
+        self._raise_failed()
+        if self._should_stop():
+            raise Unavailable("Kafka did not take the last records before the worker was stopped")
+
+    def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failed = error
+
+    def _raise_failed(self) -> None:
+        if self._failed is not None:
+            raise Defect(f"Kafka refused a record for good: {self._failed}")
+
+
+class Intake(Service):
+    """Feeds the agent with chunks and publishes its answers; checkpoints in between."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        health: Health,
+        open_partition: Callable[[int, Restored], PartitionPipeline],
+        hand_over: Callable[[Chunk], Any],
+        **more: Any,
+    ) -> None:
+        super().__init__(**more)
+        self._settings = settings
+        self._options = settings.stream
+        self._health = health
+        self._hand_over = hand_over
+        self._raw = settings.kafka.topic_prefix + topics.RAW
+        self._state_topic = settings.kafka.topic_prefix + topics.STREAM_STATE
+        self._log = KafkaLog(settings, health, lambda: self._gave_up)
+        self.worker = Worker(self._log, open_partition)
+        self._reporter = Reporter(self._log.producer, "stream", prefix=settings.kafka.topic_prefix)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
+        self._closed = asyncio.Event()
+        self._gave_up = False
+        self._raw_id = ""
+        self._new_partitions: list[int] = []
+        self._skips_seen: set[tuple[int, int]] = set()
+        self._next_checkpoint = self._next_idle_check = 0.0
+        self.moved_at = time.monotonic()
+        """When the last commit went through, or there was nothing to commit."""
+
+    # ------------------------------------------------------------------------------------------ on the event loop
+
+    @Service.task
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        answers: list[tuple[int, list[Output]]] = []
+        with crash_only():
+            await self._in_thread(self._open)
+            while not self.should_stop:
+                chunks = await self._in_thread(partial(self._turn, answers))
+                answers = []
+                for partition, records in chunks.items():
+                    answer: asyncio.Future[list[Output]] = loop.create_future()
+                    await self._hand_over(Chunk(self.worker.partitions[partition].pipeline, records, answer))
+                    answers.append((partition, await answer))
+            await self._in_thread(partial(self._close, answers))
+        self._closed.set()
+
+    async def on_stop(self) -> None:
+        """Wait for the last checkpoint, within the supervisor's patience; without it the next worker replays."""
+        try:
+            await asyncio.wait_for(self._closed.wait(), 20)
+        except TimeoutError:
+            self._gave_up = True
+            end_process(Unavailable("the last checkpoint did not finish in 20 s"))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def lag(self) -> int:
+        """Raw records not yet processed, as far as the last fetches told."""
+        return self.worker.lag_of(self._ends())
+
+    # -------------------------------------------------------------------------------------- in the consumer thread
+
+    def _open(self) -> None:
+        self._health.wait_for("kafka", f"not reached yet at {self._settings.kafka.bootstrap}")
+        self._health.watch("consumer", 60.0)
+        while not kafka.wait_for_topics(self._settings.kafka, lambda: self.should_stop):
+            return
+        described = kafka.admin(self._settings.kafka).describe_topics(TopicCollection([self._raw]))
+        self._raw_id = str(described[self._raw].result(30).topic_id)
+        self._consumer = self._log.consumer = kafka.consumer(
+            self._settings.kafka,
+            group=self._options.group,
+            session_timeout_ms=self._options.session_timeout_ms,
+        )
+        self._consumer.subscribe(
+            [self._raw], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        self._next_checkpoint = time.monotonic() + self._options.checkpoint_s
+        self._health.has("kafka")
+
+    def _turn(self, answers: list[tuple[int, list[Output]]]) -> dict[int, list[RawRecord]]:
+        """Publish what the agent answered, checkpoint when it is time, and fetch the next chunks."""
+        self._health.tick("consumer")
+        self._publish(answers)
+        now = time.monotonic()
+        if now >= self._next_checkpoint:
+            self._checkpoint()
+        chunks = self._fetch()
+        if now >= self._next_idle_check:
+            self._next_idle_check = now + IDLE_CHECK_S
+            self._show_idle_windows(chunks)
+            self._reporter.report(now_us())
+        self._log.producer.poll(0)
+        return chunks
+
+    def _publish(self, answers: list[tuple[int, list[Output]]]) -> None:
+        for partition, outputs in answers:
+            self.worker.publish(partition, outputs)
+            by_topic: dict[str, int] = defaultdict(int)
+            for output in outputs:
+                by_topic[output.topic] += 1
+            for topic, count in by_topic.items():
+                metrics.OUTPUTS.labels(topic).inc(count)
+
+    def _fetch(self) -> dict[int, list[RawRecord]]:
+        first = self._consumer.poll(0.1)
+        if first is None:
+            return {}
+        fetched: dict[int, list[RawRecord]] = defaultdict(list)
+        for message in (first, *self._consumer.consume(self._options.batch_messages - 1, GATHER_S)):
+            if message.error() is not None:
+                log.warning("fetch_failed", error=str(message.error()))
+                continue
+            fetched[message.partition() or 0].append(_raw_record(message))
+        chunks = {}
+        for partition, records in fetched.items():
+            accepted = self._accept(partition, records)
+            if accepted:
+                chunks[partition] = accepted
+        return chunks
+
+    def _accept(self, partition: int, records: list[RawRecord]) -> list[RawRecord]:
+        owned = self.worker.partitions.get(partition)
+        real = owned is not None and (partition, owned.following) in self._skips_seen
+        try:
+            accepted = self.worker.accept(partition, records, holes_are_real=real)
+        except Hole as hole:
+            # Skipped once may be a hiccup of the fetch; skipped again from the same offset, the log lacks them.
+            log.warning("offsets_skipped", partition=partition, expected=hole.expected, found=hole.found)
+            self._skips_seen.add((partition, hole.expected))
+            self._consumer.seek(TopicPartition(self._raw, partition, hole.expected))
+            return []
+        if real and accepted:
+            self._skips_seen = {seen for seen in self._skips_seen if seen[0] != partition}
+            metrics.HOLES.inc()
+            log.error("log_hole_accepted", partition=partition, first_kept=accepted[0].offset)
+        return accepted
+
+    def _checkpoint(self) -> None:
+        started = time.monotonic()
+        for partition in self._new_partitions:
+            if partition in self.worker.partitions:
+                self._log.send(topics.STREAM_STATE, partition, recovery.RAW_TOPIC_KEY, self._raw_id.encode())
+        self._new_partitions = []
+        waiting = any(owned.following > owned.committed for owned in self.worker.partitions.values())
+        if self.worker.checkpoint() or not waiting:
+            self.moved_at = time.monotonic()
+        self._next_checkpoint = time.monotonic() + self._options.checkpoint_s
+        metrics.CHECKPOINTS.inc()
+        metrics.CHECKPOINT_SECONDS.inc(time.monotonic() - started)
+        metrics.LAG.set(self.lag())
+        metrics.PARTITIONS.set(len(self.worker.partitions))
+
+    def _show_idle_windows(self, chunks: dict[int, list[RawRecord]]) -> None:
+        ends = self._ends()
+        now = now_us()
+        silent_since = now - round(self._options.idle_emit_s * 1e6)
+        for partition, owned in self.worker.partitions.items():
+            if partition not in chunks and owned.following >= ends.get(partition, 0):
+                self.worker.publish(partition, owned.pipeline.idle_windows(silent_since, now))
+
+    def _ends(self) -> dict[int, int]:
+        ends = {}
+        for partition in list(self.worker.partitions):
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._raw, partition), cached=True)
+            ends[partition] = end
+        return ends
+
+    def _close(self, answers: list[tuple[int, list[Output]]]) -> None:
+        if self._log.consumer is None:
+            return
+        self._publish(answers)
+        self._checkpoint()
+        self._log.flush()
+        self._consumer.close()
+
+    # ------------------------------------------------------------------------- rebalance callbacks, inside `consume`
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        with crash_only():
+            for at in consumer.committed(assigned, timeout=30):
+                _raise(at.error)
+                low, end = consumer.get_watermark_offsets(TopicPartition(self._raw, at.partition), timeout=30)
+                restored, known_id = recovery.merge(self._read_state(at.partition))
+                recovery.check_origin(at.partition, restored, known_id, self._raw_id, end)
+                following = at.offset if at.offset >= 0 else low
+                self.worker.assign(at.partition, restored, following)
+                self._new_partitions.append(at.partition)
+                metrics.STALE_STATES.inc(len(restored.stale))
+                consumer.incremental_assign([TopicPartition(self._raw, at.partition, following)])
+                log.info("partition_assigned", partition=at.partition, offset=following, states=len(restored.values))
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        with crash_only():
+            self._checkpoint()
+            self._drop(consumer, revoked, "partition_revoked")
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        with crash_only():
+            self._drop(consumer, lost, "partition_lost")
+
+    def _drop(self, consumer: Consumer, gone: list[TopicPartition], event: str) -> None:
+        partitions = [at.partition for at in gone]
+        self.worker.drop(partitions)
+        self._skips_seen = {seen for seen in self._skips_seen if seen[0] not in partitions}
+        consumer.incremental_unassign(gone)
+        log.info(event, partitions=partitions)
+
+    def _read_state(self, partition: int) -> list[tuple[bytes, bytes | None]]:
+        """The state topic's partition up to its true end (not the last stable offset)."""
+        reader = kafka.reader(self._settings.kafka, **{"isolation.level": "read_uncommitted"})
+        try:
+            at = TopicPartition(self._state_topic, partition)
+            low, end = reader.get_watermark_offsets(at, timeout=30)
+            records: list[tuple[bytes, bytes | None]] = []
+            reader.assign([TopicPartition(self._state_topic, partition, low)])
+            while low < end:
+                for message in reader.consume(5000, 1.0):
+                    error = message.error()
+                    if error is None:
+                        records.append((message.key() or b"", message.value()))
+                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the constant's name
+                        _raise(error)
+                low = max(low, reader.position([at])[0].offset)
+            return records
+        finally:
+            reader.close()
+
+
+def _raw_record(message: Message) -> RawRecord:
+    headers: Any = message.headers()
+    return RawRecord(
+        message.offset() or 0,
+        message.key() or b"",
+        message.value() or b"",
+        dict(headers) if headers else {},
+    )
+
+
+def _raise(error: KafkaError | None) -> None:
+    if error is not None:
+        raise KafkaException(error)
+
+
+@contextmanager
+def crash_only() -> Iterator[None]:
+    """End the process at any exception: in callbacks and threads of a library it would be lost."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - see above
+        end_process(error)
+
+
+def end_process(error: BaseException) -> NoReturn:
+    """Leave at once, with nothing more acknowledged; the exit code says why."""
+    if isinstance(error, ConfigurationError):
+        code = ExitCode.CONFIGURATION
+    elif isinstance(error, Unavailable):
+        code = ExitCode.UNAVAILABLE
+    else:
+        code = ExitCode.DEFECT
+    log.error("stream_ends", exit_code=int(code), error=repr(error), exc_info=error)
+    os._exit(code)

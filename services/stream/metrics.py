@@ -1,0 +1,67 @@
+"""The stream's metrics. The ledger's come straight from the checkpointed state (see `PipelineCollector`)."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Counter, Gauge, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from services.stream.ledger import Ledger
+from services.stream.pipeline import PartitionPipeline
+
+LAG = Gauge("weir_stream_lag_messages", "Raw records not yet processed. Rising: add a worker, or see why one is slow.")
+OUTPUTS = Counter("weir_stream_outputs_total", "Records published, by topic.", ["topic"])
+CHECKPOINTS = Counter(
+    "weir_stream_checkpoints_total", "Checkpoints written. Standing while lag grows: the stream is stuck."
+)
+CHECKPOINT_SECONDS = Counter("weir_stream_checkpoint_seconds_total", "Time spent in checkpoints.")
+COMMITS_REFUSED = Counter(
+    "weir_stream_commits_refused_total", "Commits that came after a partition was lost. A few per rebalance are normal."
+)
+STALE_STATES = Counter(
+    "weir_stream_stale_states_total", "Older states found after newer ones at recovery: a frozen worker wrote late."
+)
+HOLES = Counter("weir_stream_log_holes_total", "Ranges that telemetry.raw lost to retention before they were read.")
+PARTITIONS = Gauge("weir_stream_partitions", "Partitions that this worker owns.")
+
+
+class PipelineCollector(Collector):
+    """Shows the ledgers of the partitions that this worker owns, summed, at each scrape; and what else they count."""
+
+    def __init__(self, pipelines: Callable[[], list[PartitionPipeline]]) -> None:
+        self._pipelines = pipelines
+
+    def collect(self) -> Iterator[Metric]:
+        """One family per line of the two ledgers, and per count of the pipelines."""
+        pipelines = self._pipelines()
+        total = Ledger()
+        for pipeline in pipelines:
+            total.add(pipeline.totals)
+        yield GaugeMetricFamily("weir_stream_devices", "Devices known.", sum(map(len, pipelines)))
+        yield GaugeMetricFamily(
+            "weir_stream_replayed_messages",
+            "Records that came again after a takeover and changed nothing twice.",
+            sum(pipeline.skipped for pipeline in pipelines),
+        )
+        yield GaugeMetricFamily(
+            "weir_stream_models_rebuilt",
+            "Devices whose models could not be read back and learn anew: River or a model spec was changed.",
+            sum(pipeline.models_rebuilt for pipeline in pipelines),
+        )
+        for name, text, value in (
+            ("messages_received", "Messages taken from telemetry.raw.", total.received),
+            ("messages_decoded", "Messages whose readings went on.", total.decoded),
+            ("messages_redelivered", "Messages that had come before.", total.redelivered),
+            ("readings_decoded", "Readings found in messages.", total.readings_decoded),
+            ("readings_stored", "Good readings, published as clean.", total.readings_stored),
+            ("readings_duplicates", "Readings that had come before.", total.readings_duplicates),
+        ):
+            yield CounterMetricFamily(f"weir_stream_{name}", text, value)
+        for name, text, by_reason in (
+            ("messages_dead_lettered", "Messages in the dead letter.", total.dead_messages),
+            ("readings_dead_lettered", "Readings in the dead letter.", total.dead_readings),
+        ):
+            family = CounterMetricFamily(f"weir_stream_{name}", text, labels=["reason"])
+            for reason, count in sorted(by_reason.items()):
+                family.add_metric([reason], count)
+            yield family

@@ -1,0 +1,124 @@
+"""What a device's sequence numbers tell: what was seen already, and what is missing.
+
+Within one *epoch* the counter only rises. What was seen is everything from `low` to `high` but the holes, so that the
+memory is that of the holes. A jump back, with a newer time, begins a new epoch (the device restarted its counter).
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+MAX_HOLES: Final = 64
+"""With more holes the oldest is given up: what lies below counts as unknown, so it is accepted, not dropped."""
+MAX_RANGE: Final = 1_000_000
+
+
+class Seen(Enum):
+    """What an element's sequence number says about it."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+
+
+class Hole(msgspec.Struct, array_like=True, gc=False):
+    """A missing range, both ends inclusive; noticed at `noticed_us` (event time)."""
+
+    first: int
+    last: int
+    noticed_us: int
+    reported: bool
+
+
+class RangeChange(msgspec.Struct, frozen=True, gc=False):
+    """A range that is now known to be missing, is no longer, or was leapt over (`jump`)."""
+
+    epoch: int
+    first: int
+    last: int
+    missing: bool
+    jump: bool = False
+
+
+class Sequence(msgspec.Struct, array_like=True):
+    """One device's counter."""
+
+    epoch: int = 0
+    low: int = 0
+    high: int = -1
+    high_us: int = 0
+    """Event time of `high`."""
+    holes: list[Hole] = []
+
+    def see(self, seq: int, event_us: int, *, repeated: bool, changes: list[RangeChange]) -> Seen:
+        """Take one sequence number; what becomes known of ranges is added to `changes`.
+
+        `event_us` decides between a repeat and a restarted counter: a number seen before is a repeat unless its time
+        is newer than that of the highest. `repeated`: known to be a repeat by its bytes, for devices without a clock.
+        """
+        high = self.high
+        if seq == high + 1 and high >= 0:
+            self.high = seq
+            self.high_us = event_us
+            return Seen.NEW
+        if high < 0:
+            self.low = self.high = seq
+            self.high_us = event_us
+            return Seen.NEW
+        if seq > high:
+            if seq - high - 1 > MAX_RANGE:
+                changes.append(RangeChange(self.epoch, high + 1, seq - 1, missing=True, jump=True))
+                self._restart(seq, event_us, changes)
+                return Seen.NEW
+            self._open(Hole(high + 1, seq - 1, event_us, reported=False))
+            self.high = seq
+            self.high_us = event_us
+            return Seen.NEW
+        if repeated:
+            return Seen.DUPLICATE
+        if event_us > self.high_us:
+            self._restart(seq, event_us, changes)
+            return Seen.NEW
+        if seq < self.low:
+            if self.low - seq - 1 <= MAX_RANGE:
+                if seq < self.low - 1:
+                    self._open(Hole(seq + 1, self.low - 1, self.high_us, reported=False))
+                self.low = min(seq, self.low)
+            return Seen.NEW
+        return self._fill(seq, changes)
+
+    def due(self, watermark_us: int, changes: list[RangeChange]) -> None:
+        """Report holes that were noticed before `watermark_us` and are still there."""
+        for hole in self.holes:
+            if not hole.reported and hole.noticed_us <= watermark_us:
+                hole.reported = True
+                changes.append(RangeChange(self.epoch, hole.first, hole.last, missing=True))
+
+    def _open(self, hole: Hole) -> None:
+        self.holes = sorted([*self.holes, hole], key=lambda h: h.first)
+        if len(self.holes) > MAX_HOLES:
+            self.low = self.holes.pop(0).last + 1
+
+    def _fill(self, seq: int, changes: list[RangeChange]) -> Seen:
+        index = next((i for i, hole in enumerate(self.holes) if hole.first <= seq <= hole.last), None)
+        if index is None:
+            return Seen.DUPLICATE
+        hole = self.holes[index]
+        rest = [
+            Hole(first, last, hole.noticed_us, hole.reported)
+            for first, last in ((hole.first, seq - 1), (seq + 1, hole.last))
+            if first <= last
+        ]
+        self.holes = [*self.holes[:index], *rest, *self.holes[index + 1 :]]
+        if hole.reported:
+            changes.append(RangeChange(self.epoch, hole.first, hole.last, missing=False))
+            changes += [RangeChange(self.epoch, part.first, part.last, missing=True) for part in rest]
+        return Seen.NEW
+
+    def _restart(self, seq: int, event_us: int, changes: list[RangeChange]) -> None:
+        # What the old epoch still misses can no longer be waited for: it is reported now.
+        self.due(self.high_us, changes)
+        self.epoch += 1
+        self.low = self.high = seq
+        self.high_us = event_us
+        self.holes = []

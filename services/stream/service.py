@@ -1,0 +1,20 @@
+"""`weir stream`: Faust's worker command around the app."""
+
+import asyncio
+
+import uvloop
+from faust.worker import Worker
+
+from services.runtime import logging
+from services.runtime.settings import StreamSettings, load
+from services.stream.app import make_app
+
+
+def run() -> None:
+    """Run one stream worker until SIGTERM; several share the partitions of telemetry.raw."""
+    settings = load(StreamSettings)
+    logging.configure("stream", level=settings.log.level, form=settings.log.format)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(make_app(settings), loglevel="WARN", quiet=True, redirect_stdouts=False, loop=loop)
+    worker.execute_from_commandline()
