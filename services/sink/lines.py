@@ -27,6 +27,10 @@ _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]|\\\Z")
 _MOST_PREFIXES: Final = 200_000
 
 
+_Prefixes = dict[str | None, bytes]
+"""Sensor -> beginning of its lines; None -> that of the device's own."""
+
+
 class Lines(NamedTuple):
     """A record's lines, and the bucket (a name of `schemas.influx`) that they belong in."""
 
@@ -41,7 +45,7 @@ class LineEncoder:
     """
 
     def __init__(self, most_prefixes: int = _MOST_PREFIXES) -> None:
-        self._prefixes: dict[tuple[str, str, str, str], dict[str, bytes]] = {}
+        self._prefixes: dict[tuple[str, str, str, str], _Prefixes] = {}
         self._size = 0
         self._most = most_prefixes
 
@@ -62,7 +66,7 @@ class LineEncoder:
         prefixes = self._of_device(influx.SCORES, record.tenant, record.site, record.device)
         time = b" %d" % influx.time_ns(record.event_us, record.seq)
         own = _present(b"score=%b,alarm_score=%b" % (_number(record.score), _number(record.alarm_score)))
-        lines = [prefixes[""] + b" " + own + time] if own else []
+        lines = [prefixes[None] + b" " + own + time] if own else []
         for sensor, part in record.sensors.items():
             prefix = prefixes.get(sensor) or self._add(prefixes, sensor)
             fields = _present(
@@ -103,7 +107,7 @@ class LineEncoder:
 
     def anomaly(self, record: Anomaly) -> Lines:
         """One point at the opening, which later records of the same anomaly overwrite; `open` is 1 until it closes."""
-        prefix = self._of_device(influx.ANOMALIES, record.tenant, record.site, record.device)[""]
+        prefix = self._of_device(influx.ANOMALIES, record.tenant, record.site, record.device)[None]
         numbers = _present(
             b"open=%b,end_us=%b,peak=%b"
             % (
@@ -139,8 +143,8 @@ class LineEncoder:
                 lines.append(b"%b %b %d" % ((influx.PIPELINE + written).encode(), fields, time))
         return Lines(influx.BUCKET, lines)
 
-    def _of_device(self, measurement: str, tenant: str, site: str, device: str) -> dict[str, bytes]:
-        """Sensor -> beginning of its lines; "" -> that of the device's own."""
+    def _of_device(self, measurement: str, tenant: str, site: str, device: str) -> _Prefixes:
+        """The beginnings of a device's lines."""
         key = (measurement, tenant, site, device)
         prefixes = self._prefixes.get(key)
         if prefixes is None:
@@ -148,12 +152,12 @@ class LineEncoder:
                 self._prefixes.clear()
                 self._size = 0
             own = f"{measurement},tenant={_tag(tenant)},site={_tag(site)},device={_tag(device)}"
-            prefixes = self._prefixes[key] = {"": own.encode()}
+            prefixes = self._prefixes[key] = {None: own.encode()}
             self._size += 1
         return prefixes
 
-    def _add(self, prefixes: dict[str, bytes], sensor: str) -> bytes:
-        prefix = prefixes[""] + b",sensor=" + _tag(sensor).encode()
+    def _add(self, prefixes: _Prefixes, sensor: str) -> bytes:
+        prefix = prefixes[None] + b",sensor=" + _tag(sensor).encode()
         if self._size < self._most:
             prefixes[sensor] = prefix
             self._size += 1

@@ -1,0 +1,226 @@
+"""How records become line protocol."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from line_protocol import Point, parse
+from sink_records import AT_US, aggregate, anomaly, clean, score
+
+from schemas.anomaly import AnomalyPhase
+from schemas.metrics import MetricPoint, ServiceMetrics
+from schemas.reasons import Reason
+from schemas.telemetry import SensorScore
+from services.runtime.errors import Poison
+from services.sink.lines import LineEncoder, Lines
+
+DEVICE = {"tenant": "acme", "site": "berlin", "device": "pump-1"}
+NS = AT_US * 1000
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def writable(tag: str) -> bool:
+    """What InfluxDB can hold as a tag: not nothing, no control character, no backslash at the end."""
+    return bool(tag) and not any(ord(c) < 32 or ord(c) == 127 for c in tag) and not tag.endswith("\\")
+
+
+def points(lines: Lines) -> list[Point]:
+    return [parse(line) for line in lines.lines]
+
+
+def poisoned(encode: Callable[[], Lines]) -> Reason:
+    with pytest.raises(Poison) as caught:
+        encode()
+    return caught.value.reason
+
+
+@pytest.fixture
+def encoder() -> LineEncoder:
+    return LineEncoder()
+
+
+def test_each_reading_is_one_point_at_its_event_time(encoder: LineEncoder):
+    lines = encoder.clean(clean(values={"temperature": 21.5, "pressure": 3.0}))
+    assert lines.bucket == "telemetry"
+    assert points(lines) == [
+        Point("readings", {**DEVICE, "sensor": "temperature"}, {"value": 21.5}, NS),
+        Point("readings", {**DEVICE, "sensor": "pressure"}, {"value": 3.0}, NS),
+    ]
+
+
+def test_a_line_is_byte_for_byte_what_influxdb_documents(encoder: LineEncoder):
+    assert encoder.clean(clean(values={"t": 2.0})).lines == [
+        b"readings,tenant=acme,site=berlin,device=pump-1,sensor=t value=2.0 1700000000000000000"
+    ]
+
+
+def test_two_messages_with_the_same_time_and_another_seq_are_two_points(encoder: LineEncoder):
+    first, second = (points(encoder.clean(clean(seq=seq)))[0] for seq in (4001, 4002))
+    assert (first.time, second.time) == (NS + 1, NS + 2)
+
+
+def test_a_reading_that_is_no_number_is_left_out_and_the_others_stay(encoder: LineEncoder):
+    values = {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 1.0}
+    assert [p.tags["sensor"] for p in points(encoder.clean(clean(values=values)))] == ["d"]
+
+
+def test_a_score_is_the_devices_own_point_and_one_for_each_sensor(encoder: LineEncoder):
+    assert points(encoder.score(score(seq=7))) == [
+        Point("scores", DEVICE, {"score": 0.25, "alarm_score": 0.125}, NS + 7),
+        Point(
+            "scores",
+            {**DEVICE, "sensor": "temperature"},
+            {"score": 0.5, "alarm_score": 0.25, "expected_low": 20.0, "expected_high": 23.0},
+            NS + 7,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "fields"),
+    [
+        (SensorScore(0.5, 0.25, None, None), {"score": 0.5, "alarm_score": 0.25}),
+        (SensorScore(0.5, 0.25, 1.0, None), {"score": 0.5, "alarm_score": 0.25, "expected_low": 1.0}),
+        (SensorScore(0.5, 0.25, -math.inf, math.inf), {"score": 0.5, "alarm_score": 0.25}),
+        (SensorScore(math.nan, 0.25, None, 2.0), {"alarm_score": 0.25, "expected_high": 2.0}),
+    ],
+)
+def test_fields_that_a_score_does_not_have_are_left_out(encoder: LineEncoder, part: SensorScore, fields: dict):
+    assert points(encoder.score(score(sensors={"temperature": part})))[1].fields == fields
+
+
+def test_a_line_without_a_field_is_no_line(encoder: LineEncoder):
+    nothing = SensorScore(math.nan, math.nan, None, None)
+    record = score(score=math.nan, alarm_score=math.nan, sensors={"temperature": nothing})
+    assert encoder.score(record).lines == []
+    assert encoder.clean(clean(values={"temperature": math.nan})).lines == []
+
+
+@pytest.mark.parametrize(
+    ("width_us", "bucket", "measurement"),
+    [
+        (10_000_000, "telemetry", "aggregates_10s"),
+        (60_000_000, "telemetry_long", "aggregates_1m"),
+        (300_000_000, "telemetry_long", "aggregates_5m"),
+    ],
+)
+def test_a_window_is_a_point_at_its_start_in_the_bucket_of_its_width(
+    encoder: LineEncoder, width_us: int, bucket: str, measurement: str
+):
+    lines = encoder.aggregate(aggregate(width_us=width_us))
+    fields = {
+        "count": 3.0,
+        "mean": 2.0,
+        "std": 1.0,
+        "min": 1.0,
+        "max": 3.0,
+        "p50": 2.0,
+        "p95": 3.0,
+        "first": 1.0,
+        "last": 3.0,
+    }
+    assert lines.bucket == bucket
+    assert points(lines) == [Point(measurement, {**DEVICE, "sensor": "temperature"}, fields, NS)]
+
+
+def test_a_window_of_unknown_width_is_refused(encoder: LineEncoder):
+    assert poisoned(lambda: encoder.aggregate(aggregate(width_us=1))) is Reason.SINK_REFUSED
+
+
+def test_the_closing_record_of_an_anomaly_overwrites_the_point_of_its_opening(encoder: LineEncoder):
+    opened = points(encoder.anomaly(anomaly()))[0]
+    closed = points(
+        encoder.anomaly(anomaly(phase=AnomalyPhase.CLOSED, event_us=AT_US + 90, end_us=AT_US + 60, peak=0.9))
+    )[0]
+    assert opened == Point(
+        "anomalies",
+        DEVICE,
+        {
+            "open": 1.0,
+            "peak": 0.75,
+            "severity": "warning",
+            "culprit": "temperature",
+            "sentence": "temperature is 40.0, expected 20.0 to 23.0",
+        },
+        NS,
+    )
+    assert (closed.measurement, closed.tags, closed.time) == (opened.measurement, opened.tags, opened.time)
+    assert (closed.fields["open"], closed.fields["end_us"], closed.fields["peak"]) == (0.0, AT_US + 60, 0.9)
+    assert opened.fields.keys() <= closed.fields.keys(), "a field of the opening would show through"
+
+
+def test_anomalies_are_kept_long(encoder: LineEncoder):
+    assert encoder.anomaly(anomaly()).bucket == "telemetry_long"
+
+
+def metrics_of(instance: str, *given: MetricPoint) -> ServiceMetrics:
+    return ServiceMetrics(id="x", service="bridge", instance=instance, at_us=AT_US, points=list(given))
+
+
+def test_metrics_have_no_empty_tags(encoder: LineEncoder):
+    lines = encoder.metrics(
+        metrics_of(
+            "host:1",
+            MetricPoint("", "", {"bridge_up": 1.0, "bridge_odd": math.nan}),
+            MetricPoint("telemetry.raw", "too_large", {"bridge_rejected_total": 2.0}),
+            MetricPoint("", "", {"bridge_odd": math.inf}),
+        )
+    )
+    assert lines.bucket == "telemetry"
+    assert [(p.measurement, p.tags, p.fields) for p in points(lines)] == [
+        ("pipeline", {"service": "bridge"}, {"bridge_up": 1.0}),
+        (
+            "pipeline",
+            {"service": "bridge", "topic": "telemetry.raw", "reason": "too_large"},
+            {"bridge_rejected_total": 2.0},
+        ),
+    ]
+
+
+def test_two_processes_of_a_service_do_not_overwrite_each_other_within_a_microsecond(encoder: LineEncoder):
+    point = MetricPoint("", "", {"x": 1.0})
+    first, second = (points(encoder.metrics(metrics_of(i, point)))[0].time for i in ("host:1", "host:2"))
+    assert first != second
+    assert first // 1000 == second // 1000 == AT_US
+
+
+@given(texts, texts, texts, st.dictionaries(texts, finite, max_size=3), st.integers(0, 10**16), st.integers(0, 10**9))
+def test_every_reading_that_is_written_is_read_back_the_same(tenant, site, device, values, event_us, seq):
+    record = clean(tenant=tenant, site=site, device=device, values=values, event_us=event_us, seq=seq)
+    encoder = LineEncoder()
+    if not all(writable(tag) for tag in (tenant, site, device, *values)):
+        assert poisoned(lambda: encoder.clean(record)) is Reason.SINK_REFUSED
+        return
+    tags = {"tenant": tenant, "site": site, "device": device}
+    assert points(encoder.clean(record)) == [
+        Point("readings", {**tags, "sensor": sensor}, {"value": value}, event_us * 1000 + seq % 1000)
+        for sensor, value in values.items()
+    ]
+
+
+@given(texts, texts, finite)
+def test_every_text_that_is_written_is_read_back_the_same(culprit, sentence, peak):
+    fields = points(LineEncoder().anomaly(anomaly(culprit=culprit, sentence=sentence, peak=peak)))[0].fields
+    assert fields == {"open": 1.0, "peak": peak, "severity": "warning", "culprit": culprit, "sentence": sentence}
+
+
+@given(texts, st.dictionaries(texts, finite, min_size=1, max_size=3))
+def test_every_metric_that_is_written_is_read_back_the_same(topic, fields):
+    record = metrics_of("host:1", MetricPoint(topic, "", fields))
+    if not all(map(writable, fields)) or (topic and not writable(topic)):
+        assert poisoned(lambda: LineEncoder().metrics(record)) is Reason.SINK_REFUSED
+        return
+    point = points(LineEncoder().metrics(record))[0]
+    assert point.tags == {"service": "bridge"} | ({"topic": topic} if topic else {})
+    assert point.fields == fields
+
+
+def test_what_is_kept_of_the_series_is_bounded_and_changes_nothing():
+    bounded, unbounded = LineEncoder(most_prefixes=3), LineEncoder()
+    records = [clean(device=f"pump-{i % 5}", values={f"s{j}": 1.0 for j in range(i % 4)}) for i in range(40)]
+    assert [bounded.clean(r) for r in records] == [unbounded.clean(r) for r in records]
+    assert sum(map(len, bounded._prefixes.values())) <= 3
