@@ -147,13 +147,14 @@ rm -rf "$cache/tmp"
 mkdir -p "$cache/tmp"
 
 jobs=()
-# Each build is a process group of its own, so that an interrupted install takes its compilers along.
+# Each build is a process group of its own, so that an interrupted install takes its compilers along. One that is killed
+# outright can't: then they hold the lock, and the next install waits for them.
 trap 'for job in "${jobs[@]}"; do kill -- "-${job#*:}" 2>/dev/null; done' EXIT
 # start NAME TITLE FUNCTION: runs it in the background, output in a file.
 start() {
   say "$2"
   set -m
-  ("$3") >"$cache/tmp/$1.log" 2>&1 9>&- &
+  ("$3") >"$cache/tmp/$1.log" 2>&1 &
   set +m
   jobs+=("$1:$!")
 }

@@ -30,6 +30,17 @@ INFLUX_VERSIONS: Mapping[InfluxVersion, str] = {1: "1.8.10", 2: "2.7.12"}
 _HERE = Path(__file__).parent
 
 
+def chosen_influx_version(environment: Mapping[str, str] = os.environ) -> InfluxVersion:
+    """What LOCAL_INFLUX says: 1 where it says nothing. Raises `StackError` on anything else than 1 or 2."""
+    match environment.get("LOCAL_INFLUX", ""):
+        case "" | "1":
+            return 1
+        case "2":
+            return 2
+        case other:
+            raise StackError(f"LOCAL_INFLUX={other!r}: set it to 1 (InfluxDB 1.8) or 2 (2.7), or leave it unset")
+
+
 def install(influx_version: InfluxVersion = 1) -> None:
     """Runs install.sh, which prints what it does: a moment when all is there, a minute or two the first time.
 

@@ -10,22 +10,24 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.local.ports import Ports
-from deploy.local.servers import install
+from deploy.local.servers import InfluxVersion, chosen_influx_version, install
 from deploy.local.stack import Stack
 
 START_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session")
-def servers_installed() -> None:
-    """The servers' programs are in the cache."""
-    install()
+def influx_version() -> InfluxVersion:
+    """Which InfluxDB the tests run against (LOCAL_INFLUX); all servers are installed."""
+    version = chosen_influx_version()
+    install(version)
+    return version
 
 
 @pytest.fixture(scope="session")
-def stack(servers_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(influx_version: InfluxVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka, Mosquitto and InfluxDB, up and answering. Shared by all tests: use names of your own, kill nothing."""
-    running = Stack(tmp_path_factory.mktemp("stack"), Ports.free())
+    running = Stack(tmp_path_factory.mktemp("stack"), Ports.free(), influx_version=influx_version)
     # Tied, so that a killed test run leaves no broker behind.
     running.start(tied_to_caller=True)
     try:

@@ -19,12 +19,17 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy.local import processes
+from deploy.local.databases import INFLUX_TOKEN
 from deploy.local.errors import AlreadyRunning, NotRunning, PortTaken, UnknownProgram
 from deploy.local.ports import Ports
 from deploy.local.programs import Program
+from deploy.local.servers import InfluxVersion
 from deploy.local.stack import Stack
 
 DEADLINE_SECONDS = 120.0
+
+# InfluxDB 2 wants it, 1.8 does not look at it.
+AUTHORIZED = {"Authorization": f"Token {INFLUX_TOKEN}"}
 
 
 def wait_for(what: str, condition: Callable[[], object], deadline_s: float = DEADLINE_SECONDS) -> None:
@@ -79,13 +84,13 @@ def mqtt_client(address: tuple[str, int], client_id: str) -> Iterator[tuple[mqtt
         client.loop_stop()
 
 
-def write_point(url: str, value: float) -> None:
-    response = urllib3.request("POST", f"{url}/write?db=telemetry", body=f"kept value={value}")
-    assert response.status == 204, response.data
+def write_point(url: str, value: float, database: str = "telemetry", days_ago: int = 0) -> int:
+    line = f"kept value={value} {int(time.time()) - days_ago * 86_400}"
+    return urllib3.request("POST", f"{url}/write?db={database}&precision=s", body=line, headers=AUTHORIZED).status
 
 
 def query(url: str, statement: str, database: str = "telemetry") -> list[list[object]]:
-    response = urllib3.request("GET", f"{url}/query", fields={"db": database, "q": statement})
+    response = urllib3.request("GET", f"{url}/query", fields={"db": database, "q": statement}, headers=AUTHORIZED)
     result = response.json()["results"][0]
     return [row for series in result.get("series", []) for row in series["values"]]
 
@@ -117,15 +122,14 @@ def test_mosquitto_carries_a_message_that_is_too_large_for_weir(mosquitto: tuple
         assert len(received.get(timeout=60)) == 307_200
 
 
-def test_influxdb_has_the_databases_with_their_retention(influxdb: str) -> None:
-    policies = {
-        database: query(influxdb, "SHOW RETENTION POLICIES", database) for database in ("telemetry", "telemetry_long")
-    }
-    kept = {database: [(row[0], row[1], row[-1]) for row in rows] for database, rows in policies.items()}
-    assert kept == {
-        "telemetry": [("autogen", "720h0m0s", True)],
-        "telemetry_long": [("autogen", "17520h0m0s", True)],
-    }
+@pytest.mark.parametrize(
+    ("database", "days_kept", "days_dropped"), [("telemetry", 29, 31), ("telemetry_long", 700, 760)]
+)
+def test_influxdb_keeps_each_database_for_its_time(
+    influxdb: str, database: str, days_kept: int, days_dropped: int
+) -> None:
+    assert write_point(influxdb, 1.0, database, days_kept) == 204
+    assert write_point(influxdb, 1.0, database, days_dropped) in (400, 422)
 
 
 def test_a_stack_is_refused_where_one_runs_or_its_ports_are_taken(stack: Stack, tmp_path: Path) -> None:
@@ -145,16 +149,16 @@ def test_a_program_that_does_not_exist_is_named_with_those_that_do(stack: Stack)
 # A stack of its own, to be killed
 
 
-def test_data_outlives_kills_and_a_restart(servers_installed: None, tmp_path: Path) -> None:
+def test_data_outlives_kills_and_a_restart(influx_version: InfluxVersion, tmp_path: Path) -> None:
     # Letters that some formats stumble over, as in many a home folder.
     run_dir = tmp_path / "run für 気温"
-    stack = Stack(run_dir, Ports.free())
+    stack = Stack(run_dir, Ports.free(), influx_version=influx_version)
     stack.start(tied_to_caller=True)
     try:
         stack.wait_servers_ready(DEADLINE_SECONDS)
         create_topic(stack.kafka_bootstrap, "kept")
         produce(stack.kafka_bootstrap, "kept", b"record")
-        write_point(stack.influx_url, 21.5)
+        assert write_point(stack.influx_url, 21.5) == 204
         keep_a_message_for_an_absent_client(stack)
 
         killed = {name: stack.pid(name) for name in ("kafka", "mosquitto", "influxdb")}
@@ -169,7 +173,7 @@ def test_data_outlives_kills_and_a_restart(servers_installed: None, tmp_path: Pa
         assert str(run_dir) not in command_lines()
         stack.ports.check_free()
 
-        again = Stack(run_dir, Ports.free())
+        again = Stack(run_dir, Ports.free(), influx_version=influx_version)
         again.start(tied_to_caller=True)
         again.wait_servers_ready(DEADLINE_SECONDS)
         assert consume_one(again.kafka_bootstrap, "kept") == b"record"
@@ -196,14 +200,14 @@ def keep_a_message_for_an_absent_client(stack: Stack) -> None:
     wait_for("Mosquitto saves", lambda: database.exists() and b"absent/x" in database.read_bytes())
 
 
-def test_programs_run_beside_the_servers_and_stop_before_them(servers_installed: None, tmp_path: Path) -> None:
+def test_programs_run_beside_the_servers_and_stop_before_them(influx_version: InfluxVersion, tmp_path: Path) -> None:
     tell = "import json, os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(json.dumps(dict(os.environ)))"
     told = [tmp_path / "first.json", tmp_path / "later.json"]
     first, later = (
         Program(path.stem, (sys.executable, "-c", f"{tell}; time.sleep(600)", str(path)), {"NAME": path.stem})
         for path in told
     )
-    stack = Stack(tmp_path / "run", Ports.free(), [first])
+    stack = Stack(tmp_path / "run", Ports.free(), [first], influx_version)
     stack.start(tied_to_caller=True)
     try:
         stack.add_programs([later])
@@ -238,15 +242,18 @@ import signal, sys
 from pathlib import Path
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
-Stack(Path(sys.argv[1]), Ports.free()).start(tied_to_caller=sys.argv[2] == "tied")
+stack = Stack(Path(sys.argv[1]), Ports.free(), influx_version=int(sys.argv[3]))
+stack.start(tied_to_caller=sys.argv[2] == "tied")
 print("started", flush=True)
 signal.pause()
 """
 
 
-def start_elsewhere(run_dir: Path, how: str) -> subprocess.Popen[bytes]:
+def start_elsewhere(run_dir: Path, how: str, influx_version: InfluxVersion) -> subprocess.Popen[bytes]:
     """A process that has started a stack, and waits."""
-    starter = subprocess.Popen([sys.executable, "-c", START_AND_WAIT, str(run_dir), how], stdout=subprocess.PIPE)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", START_AND_WAIT, str(run_dir), how, str(influx_version)], stdout=subprocess.PIPE
+    )
     assert starter.stdout is not None
     assert starter.stdout.readline() == b"started\n"
     return starter
@@ -257,8 +264,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def test_a_stack_tied_to_its_starter_ends_with_it(servers_installed: None, tmp_path: Path) -> None:
-    starter = start_elsewhere(tmp_path, "tied")
+def test_a_stack_tied_to_its_starter_ends_with_it(influx_version: InfluxVersion, tmp_path: Path) -> None:
+    starter = start_elsewhere(tmp_path, "tied", influx_version)
     assert Stack.attach(tmp_path).is_running()
     kill(starter)
     try:
@@ -268,19 +275,20 @@ def test_a_stack_tied_to_its_starter_ends_with_it(servers_installed: None, tmp_p
 
 
 def test_what_a_killed_starter_and_a_killed_supervisor_leave_behind_can_be_stopped(
-    servers_installed: None, tmp_path: Path
+    influx_version: InfluxVersion, tmp_path: Path
 ) -> None:
-    starter = start_elsewhere(tmp_path, "free")
+    starter = start_elsewhere(tmp_path, "free", influx_version)
     kill(starter)
     stack = Stack.attach(tmp_path)
-    wait_for("the stack outlives its starter", lambda: all(x.state == "RUNNING" for x in stack.states().values()))
-    [supervisord] = processes.supervisors_of(tmp_path)
-    processes.send(tmp_path, supervisord, signal.SIGKILL)
-    wait_for("the supervisor is dead", lambda: not processes.supervisors_of(tmp_path))
-    assert len(processes.processes_of(tmp_path)) == 3, "the servers are orphans now"
-    assert not stack.is_running()
-    with pytest.raises(NotRunning):
-        stack.states()
-    stack.stop()
+    try:
+        wait_for("the stack outlives its starter", lambda: all(x.state == "RUNNING" for x in stack.states().values()))
+        [supervisord] = processes.supervisors_of(tmp_path)
+        processes.send(tmp_path, supervisord, signal.SIGKILL)
+        wait_for("the supervisor is dead", lambda: not stack.is_running())
+        assert len(processes.processes_of(tmp_path)) == 3, "the servers are orphans now"
+        with pytest.raises(NotRunning):
+            stack.states()
+    finally:
+        stack.stop()
     assert processes.processes_of(tmp_path) == []
     assert str(tmp_path) not in command_lines()
