@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -30,7 +38,7 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
         "security.protocol": settings.security_protocol,
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,
-        "log_level": 3,
+        "log_level": 2,
     }
     if settings.security_protocol.startswith("SASL"):
         if settings.username is None or settings.password is None:
@@ -155,6 +163,13 @@ def wait_for_topics(settings: KafkaSettings, should_stop: Callable[[], bool]) ->
         except Unavailable:
             continue
     return 0
+
+
+def topic_id(settings: KafkaSettings, topic: str) -> str:
+    """Kafka's id of a topic: another one after the topic was removed and created again."""
+    client = admin(settings)
+    described = client.describe_topics(TopicCollection([settings.topic_prefix + topic]))
+    return str(described[settings.topic_prefix + topic].result(30).topic_id)
 
 
 def watermarks(client: Consumer, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:

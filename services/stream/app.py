@@ -58,6 +58,9 @@ def make_app(settings: StreamSettings) -> StreamApp:
     chunks: Any = app.channel(maxsize=16)
 
     async def hand_over(chunk: Chunk) -> None:
+        # Faust's consumer would open the gate at its first assignment. Once only: opening clears the channels.
+        if not app.flow_control.is_active():
+            app.flow_control.resume()
         await chunks.send(value=chunk)
 
     intake = Intake(settings, health, open_partition, hand_over, loop=None, beacon=app.beacon)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from mode import Service
 
 from schemas import topics
@@ -182,8 +182,7 @@ class Intake(Service):
         self._health.watch("consumer", 60.0)
         while not kafka.wait_for_topics(self._settings.kafka, lambda: self.should_stop):
             return
-        described = kafka.admin(self._settings.kafka).describe_topics(TopicCollection([self._raw]))
-        self._raw_id = str(described[self._raw].result(30).topic_id)
+        self._raw_id = kafka.topic_id(self._settings.kafka, topics.RAW)
         self._consumer = self._log.consumer = kafka.consumer(
             self._settings.kafka,
             group=self._options.group,

@@ -16,5 +16,6 @@ def run() -> None:
     logging.configure("stream", level=settings.log.level, form=settings.log.format)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Worker(make_app(settings), loglevel="WARN", quiet=True, redirect_stdouts=False, loop=loop)
+    worker = Worker(make_app(settings), quiet=True, redirect_stdouts=False, override_logging=False, loop=loop)
+    worker.spinner = None
     worker.execute_from_commandline()
