@@ -18,7 +18,10 @@ SERVICES: Final = ("bridge", "stream", "sink", "alerts")
 
 
 class Flow(NamedTuple):
-    """One topic. `records` is empty where its values are not JSON: payloads as they came, and internal state."""
+    """One topic. `records` is empty where its values are not JSON: payloads as they came, and internal state.
+
+    Without `readers` among the services, a topic is for people, tools and consumers outside Weir.
+    """
 
     topic: str
     summary: str
@@ -37,7 +40,7 @@ FLOWS: Final[tuple[Flow, ...]] = (
         ("bridge",),
         ("stream",),
     ),
-    Flow(topics.CLEAN, "The good readings of messages.", (Clean,), DEVICE_KEY, ("stream",), ("sink", "alerts")),
+    Flow(topics.CLEAN, "The good readings of messages.", (Clean,), DEVICE_KEY, ("stream",), ("sink",)),
     Flow(
         topics.AGGREGATES,
         "Tumbling windows of 10 s, 1 min and 5 min per sensor.",
@@ -56,7 +59,7 @@ FLOWS: Final[tuple[Flow, ...]] = (
         ("sink", "alerts"),
     ),
     Flow(topics.GAPS, "Ranges of sequence numbers that are missing.", (Gap,), DEVICE_KEY, ("stream",), ()),
-    Flow(topics.STATUS, "What devices say about themselves.", (Status,), DEVICE_KEY, ("bridge",), ("alerts",)),
+    Flow(topics.STATUS, "What devices say about themselves.", (Status,), DEVICE_KEY, ("bridge",), ()),
     Flow(
         topics.DEAD_LETTER,
         "What could not be processed, with its bytes, stage and reason.",
@@ -67,8 +70,8 @@ FLOWS: Final[tuple[Flow, ...]] = (
     ),
     Flow(topics.ALERT_EVENTS, "The life of alarms.", (AlarmEvent,), DEVICE_KEY, ("alerts",), ()),
     Flow(topics.METRICS, "What each service measured of itself.", (ServiceMetrics,), "{service}", SERVICES, ("sink",)),
-    Flow(topics.STREAM_STATE, "Internal: device states.", (), DEVICE_KEY, ("stream",), ("stream",)),
-    Flow(topics.ALERT_STATE, "Internal: open alarms.", (), DEVICE_KEY, ("alerts",), ("alerts",)),
+    Flow(topics.STREAM_STATE, "Internal: device states.", (), "internal", ("stream",), ("stream",)),
+    Flow(topics.ALERT_STATE, "Internal: open alarms.", (), "internal", ("alerts",), ("alerts",)),
 )
 
 RECORDS: Final[tuple[Record, ...]] = tuple(record for flow in FLOWS for record in flow.records)

@@ -9,11 +9,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from schemas import generate, mqtt, raw
-from schemas.catalogue import RECORDS, tag_of
+from schemas.catalogue import FLOWS, RECORDS, tag_of
 from schemas.compatibility import broken_records
 from schemas.json_schema import message_schema, record_schema
 from schemas.reasons import Reason, Stage
+from services.alerts import worker
 from services.runtime.settings import known_names
+from services.sink.readers import readers
 
 SCHEMAS = Path(generate.__file__).parent
 EXAMPLES = SCHEMAS / "examples"
@@ -45,6 +47,12 @@ class DeadLetterExample(msgspec.Struct, forbid_unknown_fields=True):
 
 def dead_letter(reason: Reason) -> DeadLetterExample:
     return msgspec.json.decode((EXAMPLES / "dead-letters" / f"{reason}.json").read_bytes(), type=DeadLetterExample)
+
+
+@pytest.mark.parametrize(("service", "read"), [("sink", set(readers())), ("alerts", set(worker.TOPICS.values()))])
+def test_the_catalogue_says_who_reads_what(service, read):
+    said = {flow.topic for flow in FLOWS if service in flow.readers and flow.records}
+    assert said == read
 
 
 def test_the_generated_files_are_current():
