@@ -1,0 +1,165 @@
+"""Reads both sources as one member of the group, and hands partitions over between workers.
+
+Partition p of both topics goes to the same worker (strategy `range`, docs/decisions/alerts-co-partitioning.md), and its
+aggregates are read only once its anomalies have been read to their end: time may not overtake an anomaly's end.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas import topics
+from services.alerts.rules import Source
+from services.alerts.worker import TOPICS, Record, Worker
+from services.runtime import kafka, logging
+from services.runtime.errors import ConfigurationError, Defect, Unavailable
+from services.runtime.settings import AlertsSettings, KafkaSettings
+
+log = logging.get("alerts")
+
+BATCH_RECORDS: Final = 500
+BATCH_WAIT_S: Final = 0.05
+"""How long an alarm may wait for other records."""
+RECOVERY_DEADLINE_S: Final = 60.0
+ASK_S: Final = 2.0
+"""Kafka counts as away when a question takes longer."""
+
+
+def consumer(settings: AlertsSettings) -> Consumer:
+    """A member of the group that keeps partitions of the same number together and hears of a partition's end."""
+    return kafka.consumer(
+        settings.kafka,
+        group=settings.alerts.group,
+        session_timeout_ms=settings.alerts.session_timeout_ms,
+        **{"partition.assignment.strategy": "range", "enable.partition.eof": True},
+    )
+
+
+class Intake:
+    """The consumer's side of the worker. `before_handover` is called before partitions are given away in good order."""
+
+    def __init__(
+        self, settings: KafkaSettings, consumer: Consumer, worker: Worker, before_handover: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._worker = worker
+        self._before_handover = before_handover
+        self._sources = {settings.topic_prefix + topic: source for source, topic in TOPICS.items()}
+        self._state_topic = settings.topic_prefix + topics.ALERT_STATE
+        self._anomalies = settings.topic_prefix + topics.ANOMALIES
+        self._aggregates = settings.topic_prefix + topics.AGGREGATES
+
+    def subscribe(self) -> None:
+        """Join the group."""
+        self._consumer.subscribe(
+            list(self._sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def read(self) -> list[Record]:
+        """What has come, after a short wait. Rebalances happen in here and nowhere else."""
+        records = []
+        for message in self._consumer.consume(BATCH_RECORDS, BATCH_WAIT_S):
+            error = message.error()
+            if error is None:
+                records.append(_record(self._sources, message))
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes have no other name
+                if message.topic() == self._anomalies:
+                    self._consumer.resume([TopicPartition(self._aggregates, message.partition() or 0)])
+            elif error.fatal():
+                raise Unavailable(f"Kafka's client gave up: {error.str()}")
+        return records
+
+    def lag(self) -> dict[str, int]:
+        """Topic -> records not read yet, of the partitions that are ours. Asks Kafka.
+
+        Raises:
+            KafkaException: Kafka did not answer.
+        """
+        ours = self._consumer.assignment()
+        committed = self._consumer.committed(ours, timeout=ASK_S) if ours else []
+        lag = dict.fromkeys(self._sources, 0)
+        for at, read in zip(committed, self._consumer.position(ours), strict=True):
+            first, end = self._consumer.get_watermark_offsets(at, timeout=ASK_S)
+            lag[at.topic] += end - max(first, at.offset, read.offset)
+        return lag
+
+    def _on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        of_source = {topic: {p.partition for p in partitions if p.topic == topic} for topic in self._sources}
+        numbers = of_source[self._anomalies]
+        if numbers != of_source[self._aggregates]:
+            raise Defect(f"the group does not keep partitions of the same number together: {of_source}")
+        if numbers:
+            self._recover(numbers)
+        client.assign(partitions)
+        client.pause([p for p in partitions if p.topic == self._aggregates])
+        log.info("partitions_assigned", partitions=sorted(numbers))
+
+    def _on_revoke(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        self._before_handover()
+        self._worker.drop({p.partition for p in partitions})
+        log.info("partitions_revoked", partitions=sorted({p.partition for p in partitions}))
+
+    def _on_lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        self._worker.drop({p.partition for p in partitions})
+        log.warning("partitions_lost", partitions=sorted({p.partition for p in partitions}))
+
+    def _recover(self, numbers: Iterable[int]) -> None:
+        reader = kafka.reader(self._settings)
+        try:
+            states = self._read_states(reader, set(numbers))
+            for number in sorted(numbers):
+                self._worker.take(number, states[number])
+                for topic, source in self._sources.items():
+                    _, end = reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+                    _check_origin(topic, number, self._worker.applied(number, source), end)
+        except KafkaException as error:
+            raise Unavailable(f"the state of partitions {sorted(numbers)} could not be read: {error}") from error
+        finally:
+            reader.close()
+
+    def _read_states(self, reader: Consumer, numbers: set[int]) -> dict[int, list[tuple[str, bytes]]]:
+        """Each partition of the state topic, oldest first, to its end."""
+        states: dict[int, list[tuple[str, bytes]]] = {number: [] for number in numbers}
+        reader.assign([TopicPartition(self._state_topic, number, OFFSET_BEGINNING) for number in numbers])
+        left, deadline_s = set(numbers), time.monotonic() + RECOVERY_DEADLINE_S
+        while left:
+            if time.monotonic() > deadline_s:
+                raise Unavailable(f"the state of partitions {sorted(left)} did not come within {RECOVERY_DEADLINE_S} s")
+            for message in reader.consume(1000, 0.2):
+                error, number = message.error(), message.partition()
+                if error is None:
+                    key, value = message.key(), message.value()
+                    if number is not None and key is not None and value is not None:
+                        states[number].append((_text(key), _bytes(value)))
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    left.discard(number if number is not None else -1)
+                else:
+                    raise KafkaException(error)
+        return states
+
+
+def _record(sources: dict[str, Source], message: Message) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise Defect("a record without topic, partition or offset")
+    return Record(sources[topic], partition, offset, _bytes(message.value() or b""))
+
+
+def _text(data: str | bytes) -> str:
+    return data.decode() if isinstance(data, bytes) else data
+
+
+def _bytes(data: str | bytes) -> bytes:
+    return data.encode() if isinstance(data, str) else data
+
+
+def _check_origin(topic: str, partition: int, applied: int, end: int) -> None:
+    if applied >= end:
+        raise ConfigurationError(
+            f"partition {partition}: the alarms' state has applied offset {applied}, but {topic} ends at {end}: it was"
+            " made anew, or lost its tail. If that is meant, stop all alerts workers and remove the topic"
+            " weir-alerts-state and the consumer group (kafka-topics --delete, kafka-consumer-groups --delete)"
+        )
