@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.get("bridge.mqtt")
 
-_READ_BYTES: Final = 256 * 1024
+_READ_BYTES: Final = 64 * 1024
 _MISC_S: Final = 0.5
+_PINGREQ: Final = b"\xc0\x00"
 
 _TAKEN_OVER: Final = 0x8E
 _NO_USE_TRYING_AGAIN: Final = frozenset((0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C))
@@ -65,6 +66,8 @@ class Connection:
         self._backoff = Backoff()
         self._connect_at = 0.0
         self._misc_at = 0.0
+        self._heard_all_at = 0.0
+        self._keepalive_s = settings.keepalive_s
         self._sessions = 0
         self._down_logged = False
         self._client = mqtt.client(settings, client_id=options.client_id, manual_ack=True)
@@ -79,31 +82,42 @@ class Connection:
         )
         health.wait_for("mqtt", f"connecting to {self._where}")
 
-    def turn(self, wait_s: float) -> None:
-        """Connect if it is time, read what is there (waiting for it at most `wait_s`), write what is due."""
+    def turn(self, wait_s: float, *, reading: bool) -> None:
+        """Connect if it is time, read what is there (waiting for it at most `wait_s`), write what is due.
+
+        Without `reading` messages stay in the socket; the connection is kept alive all the same.
+        """
         connected = self._client.socket()
         if connected is None:
             self._connect(wait_s)
             return
-        wanted = [connected] if self._client.want_write() else []
-        readable, writable, _ = select.select([connected], wanted, [], wait_s)
+        readers = [connected] if reading else []
+        writers = [connected] if self._client.want_write() else []
+        readable, writable, _ = select.select(readers, writers, [], wait_s)
         if readable:
             self._read(connected)
         if writable or self._client.want_write():
             self._client.loop_write()
-        if (now := time.monotonic()) >= self._misc_at:
-            self._misc_at = now + _MISC_S
-            self._client.loop_misc()
+        now = time.monotonic()
+        if reading and not readable:
+            if now >= self._misc_at:
+                self._misc_at = now + _MISC_S
+                self._client.loop_misc()
+            self._heard_all_at = now
+        elif now - self._heard_all_at >= self._keepalive_s / 2:
+            # paho would take the broker for dead, whose PINGRESP still waits unread behind messages.
+            self._client._packet_queue(paho.PINGREQ, _PINGREQ, 0, 0)  # noqa: SLF001
+            self._heard_all_at = now
 
     def acknowledge(self, mids: list[int]) -> None:
         """Send PUBACKs, in order, in one write; nothing where the connection has just gone."""
         # paho's own `ack` makes a packet object and a system call of each.
-        self._client._packet_queue(paho.PUBACK, write_pubacks(mids), 0, 1)  # noqa: SLF001
+        self._client._packet_queue(paho.PUBACK, write_pubacks(mids), 0, 0)  # noqa: SLF001
 
     def leave(self, deadline: float) -> None:
         """Send what is due and DISCONNECT, until `deadline` (monotonic); the broker keeps the session."""
         while self._client.want_write() and self._client.socket() is not None and time.monotonic() < deadline:
-            self.turn(0.05)
+            self.turn(0.05, reading=True)
         if self._client.socket() is not None:
             self._client.disconnect()
 
