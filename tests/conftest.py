@@ -14,6 +14,15 @@ from deploy.local.servers import InfluxVersion, chosen_influx_version, install
 from deploy.local.stack import Stack
 
 START_SECONDS = 120.0
+SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "servers_installed"}
+SLOW_FOLDERS = {"integration", "faults", "e2e"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` what starts servers, or stands in a folder of long tests; `make test-unit` leaves these out."""
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

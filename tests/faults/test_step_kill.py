@@ -1,6 +1,6 @@
 """The stream worker killed at every single call it makes to Kafka, and restarted from what Kafka then holds.
 
-A fake log stands in for Kafka, so that all kills of a run of 60 messages take seconds. What was sent and not yet flushed
+A fake log stands in for Kafka, so that all kills of a run of 60 messages take seconds. What was sent and not flushed
 may be durable or not when the kill falls: both are tried. The end must be that of a run without kills: the same records
 (repeats carry the same id and bytes), the same state.
 """

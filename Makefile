@@ -1,0 +1,54 @@
+# Weir. `make` lists the targets; every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers run up down test test-unit test-servers lint bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Weir needs Python 3.11 or newer: install it, or name it: make PYTHON=python3.12'; exit 69; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## Python packages into .venv, as locked
+
+servers: ## Kafka, Mosquitto and InfluxDB into the cache (once, a few minutes)
+	deploy/local/install.sh
+
+run: $(READY) servers ## Start everything, replay real data, show it live; Ctrl-C ends all of it
+	@$(BIN)/weir up
+
+up: $(READY) servers ## The same in the background; ready when it returns
+	@$(BIN)/weir up --detach
+
+down: $(READY) ## Stop what `make up` started
+	@$(BIN)/weir down
+
+test: test-unit test-servers ## All tests: the fast ones, then those against the real servers
+
+test-unit: $(READY) ## Tests of the pure core (under a minute)
+	$(PYTEST) tests -m 'not slow'
+
+test-servers: $(READY) servers ## Tests against real Kafka, Mosquitto and InfluxDB, and the fault tests
+	$(PYTEST) tests -m slow --durations=10
+
+lint: $(READY) ## Format, lint, types, dependency directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(READY) servers ## CPU seconds per million messages of each service, beside a plain loop
+	@$(BIN)/python -m bench
+
+clean: down ## Remove what was built and run here (not the servers' cache)
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
