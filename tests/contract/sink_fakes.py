@@ -124,7 +124,7 @@ class FakeWriter:
     def __init__(self, knife: Callable[[], None] = lambda: None) -> None:
         self.knife = knife
         self.points: dict[tuple[str, bytes, bytes], dict[bytes, bytes]] = {}
-        self.bad = b"sensor=bad"
+        self.bad = (b"sensor=bad", b'="text"', b"=bad ")
         self.trouble: list[Outcome] = []
         self.writes = 0
 
@@ -135,7 +135,7 @@ class FakeWriter:
             return self.trouble.pop(0)
         refused = 0
         for line in filter(None, lines):
-            if self.bad in line:
+            if any(bad in line for bad in self.bad):
                 refused += 1
                 continue
             series, fields, time = line.replace(b"\\ ", b"_").split(b" ")[:3]
