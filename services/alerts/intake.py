@@ -113,8 +113,7 @@ class Intake:
             for number in sorted(numbers):
                 self._worker.take(number, states[number])
                 for topic, source in self._sources.items():
-                    _, end = reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
-                    _check_origin(topic, number, self._worker.applied(number, source), end)
+                    _check_origin(topic, number, self._worker.applied(number, source), _end_of(reader, topic, number))
         except KafkaException as error:
             raise Unavailable(f"the state of partitions {sorted(numbers)} could not be read: {error}") from error
         finally:
@@ -139,6 +138,18 @@ class Intake:
                 else:
                     raise KafkaException(error)
         return states
+
+
+def _end_of(reader: Consumer, topic: str, number: int) -> int:
+    """The partition's next offset; asked again where its leader is changing, as right after the topic was made."""
+    deadline_s = time.monotonic() + ASK_S
+    while True:
+        try:
+            return reader.get_watermark_offsets(TopicPartition(topic, number), timeout=ASK_S)[1]
+        except KafkaException:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
 
 
 def _record(sources: dict[str, Source], message: Message) -> Record:
