@@ -136,7 +136,7 @@ class StreamOptions(_Group):
     devices_per_tenant: int = Field(100_000, ge=1, description="device budget per tenant and partition")
     sensors_per_device: int = Field(64, ge=1, le=1024, description="sensor budget per device")
     http_host: str = Field("127.0.0.1", description="address of Faust's web endpoint")
-    http_port: int = Field(8082, ge=0, le=65535, description="/healthz, /readyz, /metrics on Faust's web endpoint")
+    http_port: int = Field(8082, ge=0, le=65535, description="/healthz, /readyz, /metrics by Faust; 0: any free port")
     data_dir: Path = Field(Path(".run/faust"), description="where Faust may write; it holds no state")
 
 

@@ -4,6 +4,7 @@ The flow: intake (Kafka) -> channel -> agent (the pure pipeline) -> answer -> in
 """
 
 import asyncio
+import socket
 from typing import Any
 
 import faust
@@ -44,7 +45,7 @@ def make_app(settings: StreamSettings) -> StreamApp:
         datadir=options.data_dir.absolute(),
         web_enabled=True,
         web_bind=options.http_host,
-        web_port=options.http_port,
+        web_port=options.http_port or _free_port(options.http_host),
         topic_disable_leader=True,
     )
     health = Health()
@@ -86,6 +87,14 @@ def make_app(settings: StreamSettings) -> StreamApp:
         _serve(app, path, health)
     app.service(intake)
     return app
+
+
+def _free_port(host: str) -> int:
+    # Faust takes no port 0. Another process may take this one first: then this one ends, and is started again.
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _serve(app: StreamApp, path: str, health: Health) -> None:

@@ -32,19 +32,20 @@ DEVICES = 400
 PER_SECOND = 3_000
 PLAN = [
     (0, "start", "one"),
-    (4, "start", "two"),
-    (16, "term", "one"),
-    (20, "start", "three"),
-    (28, "kill", "two"),
-    (34, "start", "four"),
-    (42, "freeze", "three"),
-    (60, "thaw", "three"),
-    (66, "kill", "four"),
-    (67, "start", "five"),
+    (4_000, "start", "two"),
+    (25_000, "term", "one"),
+    (40_000, "start", "three"),
+    (70_000, "kill", "two"),
+    (80_000, "start", "four"),
+    (110_000, "freeze", "three"),
+    (150_000, "kill", "four"),
+    (150_000, "start", "five"),
 ]
-"""Seconds after the start, what happens, to which worker. The freeze outlasts the session of 6 s."""
+"""Messages committed so far, what happens then, to which worker."""
+FROZEN_S = 15.0
+"""Longer than the session of 6 s: another worker owns the partitions when the frozen one wakes up, and writes."""
 COMPARED = (topics.CLEAN, topics.SCORES, topics.AGGREGATES, topics.ANOMALIES, topics.GAPS, topics.DEAD_LETTER)
-DRAIN_S = 240.0
+DEADLINE_S = 420.0
 
 _encode = msgspec.json.Encoder().encode
 
@@ -188,16 +189,21 @@ def test_workers_that_come_and_go_and_die_and_freeze_stay_exact(settings, tmp_pa
     workers = Workers(settings, group, tmp_path)
     load = Load(settings)
     load.start()
-    started = time.monotonic()
     plan = list(PLAN)
+    thaw_at = None
+    deadline = time.monotonic() + DEADLINE_S
     try:
-        deadline = started + PLAN[-1][0] + MESSAGES / PER_SECOND + DRAIN_S
         while time.monotonic() < deadline:
-            while plan and plan[0][0] <= time.monotonic() - started:
+            done = committed(settings, group)
+            while plan and plan[0][0] <= sum(done):
                 _, what, name = plan.pop(0)
                 workers.do(what, name)
+                if what == "freeze":
+                    thaw_at = time.monotonic() + FROZEN_S
+            if thaw_at is not None and time.monotonic() > thaw_at:
+                thaw_at = workers.do("thaw", "three")
             workers.restart_the_dead()
-            if not plan and not load.is_alive() and committed(settings, group) == ends_of(settings):
+            if not plan and thaw_at is None and not load.is_alive() and done == ends_of(settings):
                 break
             time.sleep(0.25)
     finally:
