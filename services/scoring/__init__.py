@@ -12,24 +12,40 @@ from services.scoring.device import DeviceScorer
 from services.scoring.spec import DEFAULT_SPEC
 
 
-class _Scorer:
-    """A device scorer as anomaly benchmarks want it: `update(timestamp, value | values) -> alarm score`."""
+class OneSensor:
+    """The product's default for one signal, as benchmarks that count alarms want it."""
 
     def __init__(self) -> None:
         self._device = DeviceScorer(DEFAULT_SPEC)
 
-    def update(self, timestamp: datetime | float, value: float | Mapping[str, float]) -> float:
-        """Score one reading (or one row of readings) at `timestamp` (naive means UTC; seconds since 1970)."""
-        seconds = timestamp.replace(tzinfo=UTC).timestamp() if isinstance(timestamp, datetime) else timestamp
-        values = value if isinstance(value, Mapping) else {"value": value}
-        return self._device.update(round(seconds * 1e6), values).alarm_score
+    def update(self, timestamp: datetime | float, value: float) -> float:
+        """The alarm score of one reading at `timestamp` (naive means UTC; or seconds since 1970)."""
+        return self._device.update(_microseconds(timestamp), {"value": value}).alarm_score
 
 
-def make_sensor_scorer() -> _Scorer:
-    """The product's default for one signal: `update(timestamp, value) -> alarm score`."""
-    return _Scorer()
+class OneDevice:
+    """The product's default for a device, as benchmarks that label every row want it."""
+
+    def __init__(self) -> None:
+        self._device = DeviceScorer(DEFAULT_SPEC)
+
+    def update(self, timestamp: datetime | float, values: Mapping[str, float]) -> float:
+        """The score, before the quiet rule, of one row of readings at `timestamp` (as in `OneSensor`)."""
+        return self._device.update(_microseconds(timestamp), values).score
 
 
-def make_device_scorer() -> _Scorer:
-    """The product's default for a device: `update(timestamp, {sensor: value}) -> alarm score`."""
-    return _Scorer()
+def make_sensor_scorer() -> OneSensor:
+    """A new scorer for one signal: `update(timestamp, value) -> alarm score`."""
+    return OneSensor()
+
+
+def make_device_scorer() -> OneDevice:
+    """A new scorer for a device: `update(timestamp, {sensor: value}) -> score`."""
+    return OneDevice()
+
+
+def _microseconds(timestamp: datetime | float) -> int:
+    if isinstance(timestamp, datetime):
+        known = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+        return round(known.timestamp() * 1e6)
+    return round(timestamp * 1e6)

@@ -48,6 +48,10 @@ class Band:
             return 0.0
         return log1p(outside / width / self._unit(allowance))
 
+    def outside(self, value: float) -> float:
+        """How far outside the range `value` lies; negative within."""
+        return max(value - self.high, self.low - value)
+
     def _unit(self, allowance: float) -> float:
         expected = allowance * self.count
         if expected >= 2.0:
@@ -81,7 +85,7 @@ class Band:
         self.held_low = max(self.held_low, self.low - value)
 
     def release(self, part: float, widths: float) -> None:
-        """The excursion is over: the edges follow what was held by `part`, unless that lay more than `widths` outside."""
+        """The excursion is over: each edge follows what was held by `part`, if that lay at most `widths` outside."""
         teachable = widths * (self.high - self.low)
         if self.held_high <= teachable:
             self.high += part * self.held_high

@@ -20,5 +20,5 @@ def build_sensor(spec: ModelSpec) -> SensorScorer:
         return SensorScorer(LevelView((1,)), [RiverView(GaussianScorer())], spec.warm_up)
     if spec.name == "half_space_trees":
         trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
-        return SensorScorer(LevelView((1,)), [RiverView(trees)], spec.warm_up)
+        return SensorScorer(LevelView(_SCALES[:2]), [DayView(), RiverView(trees)], spec.warm_up)
     return SensorScorer(LevelView(_SCALES), [SpreadView(_SPREAD), DayView()], spec.warm_up)

@@ -17,17 +17,20 @@ def _trees_encode(model: HalfSpaceTrees) -> list[State]:
     """Masses only: the trees' splits follow from the seed; their checksum tells whether they still do."""
     if not model.trees:
         return []
-    names = sorted(_feature_names(model))
+    names = sorted(model.limits)
     masses = [mass for nodes in model._tree_nodes for node in nodes for mass in (node.l_mass, node.r_mass)]  # noqa: SLF001
     packed = struct.pack(f"<{len(masses)}H", *masses)
-    return [["#", *names], _splits(model), model.counter, model._first_window, packed]  # noqa: SLF001
+    return [names, _splits(model), model.counter, model._first_window, packed]  # noqa: SLF001
 
 
 def _trees_restore(model: HalfSpaceTrees, fields: Sequence[State]) -> None:
     if not fields:
         return
-    names, splits, counter, first_window, packed = fields
-    model.learn_one(dict.fromkeys(names[1:], 0.5))
+    match fields:
+        case [list(names), int(splits), int(counter), bool(first_window), bytes(packed)]:
+            model.learn_one(dict.fromkeys(map(str, names), 0.5))
+        case _:
+            raise StateUnreadable("river.half_space_trees: expected names, splits, counter, window, masses")
     nodes = [node for tree in model._tree_nodes for node in tree]  # noqa: SLF001
     if _splits(model) != splits or len(packed) != 4 * len(nodes):
         raise StateUnreadable("river.half_space_trees: this River grows other trees from the same seed")
@@ -36,10 +39,6 @@ def _trees_restore(model: HalfSpaceTrees, fields: Sequence[State]) -> None:
         node.l_mass, node.r_mass = masses[2 * i], masses[2 * i + 1]
     model.counter = counter
     model._first_window = first_window  # noqa: SLF001
-
-
-def _feature_names(model: HalfSpaceTrees) -> set[str]:
-    return set(model.limits)
 
 
 def _splits(model: HalfSpaceTrees) -> int:

@@ -13,37 +13,41 @@ class Means:
     Sums are kept by difference and taken afresh at each turn of the ring, so rounding errors do not gather.
     """
 
-    __slots__ = ("count", "lengths", "place", "ring", "sums")
+    __slots__ = ("_next_sums", "_next_value", "count", "lengths", "place", "ring", "sums")
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
         self.lengths = lengths
         self.ring = array("d", [0.0]) * lengths[-1]
-        self.sums = array("d", [0.0]) * len(lengths)
+        self.sums = [0.0] * len(lengths)
         self.place = 0
         self.count = 0
+        self._next_sums = self.sums
+        self._next_value = 0.0
 
-    def with_(self, value: float) -> list[float]:
+    def with_next(self, value: float) -> list[float]:
         """The means as they would be with `value` as the latest reading."""
         ring, place, count = self.ring, self.place, self.count + 1
-        return [
-            (total + value - ring[place - length]) / (length if count >= length else count)
-            for total, length in zip(self.sums, self.lengths, strict=False)
+        self._next_value = value
+        sums = self._next_sums = [
+            total + value - ring[place - length] for total, length in zip(self.sums, self.lengths, strict=False)
         ]
+        if count >= len(ring):
+            return [total / length for total, length in zip(sums, self.lengths, strict=False)]
+        return [total / min(count, length) for total, length in zip(sums, self.lengths, strict=False)]
 
-    def push(self, value: float) -> None:
-        """Take `value` as the latest reading."""
-        ring, sums, place = self.ring, self.sums, self.place
-        for i, length in enumerate(self.lengths):
-            sums[i] += value - ring[place - length]
-        ring[place] = value
+    def push(self) -> None:
+        """Take the value that `with_next` was asked about as the latest reading."""
+        ring, place = self.ring, self.place
+        ring[place] = self._next_value
         size = len(ring)
         if self.count < size:
             self.count += 1
         place += 1
         if place == size:
             place = 0
-            for i, length in enumerate(self.lengths):
-                sums[i] = fsum(ring[size - length :])
+            self.sums = [fsum(ring[size - length :]) for length in self.lengths]
+        else:
+            self.sums = self._next_sums
         self.place = place
 
 
@@ -51,7 +55,18 @@ class Means:
 class Spread:
     """Standard deviation (n) of the latest `length` readings, by sums about a centre moved at each turn of the ring."""
 
-    __slots__ = ("centre", "count", "length", "place", "ring", "squares", "total")
+    __slots__ = (
+        "_next",
+        "_next_squares",
+        "_next_total",
+        "centre",
+        "count",
+        "length",
+        "place",
+        "ring",
+        "squares",
+        "total",
+    )
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -59,28 +74,29 @@ class Spread:
         self.place = 0
         self.count = 0
         self.centre = 0.0
-        self.total = 0.0
-        self.squares = 0.0
+        self.total = self._next_total = 0.0
+        self.squares = self._next_squares = 0.0
+        self._next = 0.0
 
-    def with_(self, value: float) -> float:
+    def with_next(self, value: float) -> float:
         """The standard deviation as it would be with `value` as the latest reading."""
         if self.count == 0:
-            return 0.0
-        new, old = value - self.centre, self.ring[self.place]
+            self.centre = value
+        new = self._next = value - self.centre
+        old = self.ring[self.place]
+        total = self._next_total = self.total + new - old
+        squares = self._next_squares = self.squares + new * new - old * old
         count = min(self.count + 1, self.length)
-        mean = (self.total + new - old) / count
-        variance = (self.squares + new * new - old * old) / count - mean * mean
+        mean = total / count
+        variance = squares / count - mean * mean
         return sqrt(variance) if variance > 0.0 else 0.0
 
-    def push(self, value: float) -> None:
-        """Take `value` as the latest reading."""
-        if self.count == 0:
-            self.centre = value
-        new, place = value - self.centre, self.place
-        old = self.ring[place]
-        self.ring[place] = new
-        self.total += new - old
-        self.squares += new * new - old * old
+    def push(self) -> None:
+        """Take the value that `with_next` was asked about as the latest reading."""
+        place = self.place
+        self.ring[place] = self._next
+        self.total = self._next_total
+        self.squares = self._next_squares
         if self.count < self.length:
             self.count += 1
         place += 1

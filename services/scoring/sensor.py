@@ -15,12 +15,14 @@ _LARGEST = 1e100
 _NO_NEWS = 1e-3
 _CONSTANT_WIDTH = 0.1
 _ZERO_WIDTH = 10.0
-_EXTREME_WIDTHS = 0.1
+_FAR_WIDTHS = 0.3
+_FAR_WIDTHS_EARLY = 1.0
 _PATIENCE_S = 6 * 3_600.0
 _PATIENCE_STEPS = 72.0
 _EARLY_PATIENCE_STEPS = 30.0
 _ADOPTION_STEPS = 100.0
 _STRIDE_WIDTHS = 2.0
+_LINGERING = 0.5
 _LESSON = 0.5
 _LESSON_S = 300.0
 _LESSON_WIDTHS = 3.0
@@ -30,7 +32,7 @@ _LASTING_LESSON_WIDTHS = 10.0
 
 @stored(
     "sensor.1", "first_times", "first_values", "learnt", "pace", "centre", "views",
-    "over_s", "held_s", "adopting_s", "quiet",
+    "evidence", "suspect_s", "held_s", "adopting_s", "quiet",
 )  # fmt: skip
 class SensorScorer:
     """Scores one sensor's readings as evidence (0: nothing new; the line: an alarm), and learns what may be learnt.
@@ -38,11 +40,12 @@ class SensorScorer:
     First readings: the first 32 are kept back; their median and deviation say which of them to believe, then they are
     learnt together.
     Warm-up: no evidence until `warm_up` readings are learnt. A reading more than a range's width outside waits.
-    Gate: a reading over the line is not learnt. When the excursion is over, each range moves half of the way to the
-    outermost value held back (less, where it lasted less than five minutes), if that lay within three widths (ten, where
-    it lasted 60 steps): what comes back often becomes normal.
-    Adoption: after six hours (72 steps, if those take longer) of time over the line, less the time under it, the regime
-    counts as new: the next 100 steps are learnt, each in strides of two widths at most.
+    Lingering: half of a reading's evidence is added to the next one's, so what lasts weighs more than what flickers.
+    Gate: a suspect reading is not learnt: one over the line, or 0.3 widths outside the range. When the excursion is
+    over, each range moves half of the way to the outermost value held back (less, where it lasted less than five
+    minutes), if that lay within three widths (ten, where it lasted 60 steps): what comes back often becomes normal.
+    Adoption: after six hours (72 steps, if those take longer) of suspect time, less the time between, the regime counts
+    as new: the next 100 steps are learnt, each in strides of two widths at most.
     """
 
     __slots__ = (
@@ -55,9 +58,9 @@ class SensorScorer:
         "first_values",
         "held_s",
         "learnt",
-        "over_s",
         "pace",
         "quiet",
+        "suspect_s",
         "value",
         "views",
         "warm_up",
@@ -71,7 +74,7 @@ class SensorScorer:
         self.learnt = 0
         self.pace = Pace()
         self.centre = Centre()
-        self.over_s = 0.0
+        self.suspect_s = 0.0
         self.held_s = 0.0
         self.adopting_s = 0.0
         self.quiet = Quiet()
@@ -93,7 +96,7 @@ class SensorScorer:
     def update(self, event_us: int, value: float, line: float, alarms_per_second: float, *, learn: bool) -> float:
         """Take one reading; its evidence."""
         self.value = value
-        value = max(-_LARGEST, min(_LARGEST, value))
+        value = max(-_LARGEST, min(_LARGEST, value)) + 0.0  # no int, no -0.0
         if self.learnt == 0:
             self.evidence = 0.0
             if learn:
@@ -105,10 +108,10 @@ class SensorScorer:
         for view in self.views:
             evidence += view.evidence(value, moment)
         ready = self.learnt >= self.warm_up
-        evidence = self.evidence = evidence if ready else 0.0
+        evidence = self.evidence = evidence + _LINGERING * self.evidence if ready else 0.0
         if learn:
-            over = evidence >= line if ready else self._widths_outside(value) > 1.0
-            self._guard(value, over=over, ready=ready)
+            far = _FAR_WIDTHS if ready else _FAR_WIDTHS_EARLY
+            self._guard(value, suspect=evidence >= line or self._widths_outside(value) > far, ready=ready)
         return evidence
 
     @property
@@ -155,23 +158,23 @@ class SensorScorer:
             moment.grain = 0.0
             moment.least_width = _CONSTANT_WIDTH * abs(band.low) or _ZERO_WIDTH
 
-    def _guard(self, value: float, *, over: bool, ready: bool) -> None:
+    def _guard(self, value: float, *, suspect: bool, ready: bool) -> None:
         """Learn the reading, or hold it back, or adopt it."""
         moment = self._moment
         elapsed_s, step_s = moment.elapsed_s, moment.step_s
-        if over:
+        if suspect:
             patience_s = max(_PATIENCE_S, _PATIENCE_STEPS * step_s) if ready else _EARLY_PATIENCE_STEPS * step_s
-            self.over_s = min(self.over_s + elapsed_s, patience_s)
-            if self.over_s >= patience_s:
+            self.suspect_s = min(self.suspect_s + elapsed_s, patience_s)
+            if self.suspect_s >= patience_s:
                 self.adopting_s = _ADOPTION_STEPS * step_s
-        elif self.over_s:
-            self.over_s = max(0.0, self.over_s - elapsed_s)
+        elif self.suspect_s:
+            self.suspect_s = max(0.0, self.suspect_s - elapsed_s)
         adopting = self.adopting_s > 0.0
         if adopting:
             self.adopting_s = max(0.0, self.adopting_s - elapsed_s)
-        if (adopting or not over) and self.held_s:
+        if (adopting or not suspect) and self.held_s:
             self._draw_lesson()
-        if not over:
+        if not suspect:
             self._take(value)
         elif adopting:
             stride = self._within_stride(value)
@@ -181,14 +184,14 @@ class SensorScorer:
             self._take(stride)
         else:
             self.held_s += elapsed_s
-            extreme = self._widths_outside(value) > _EXTREME_WIDTHS
+            abrupt = self._level.is_abrupt(moment.least_width)
             for view in self.views:
-                view.hold(value, extreme=extreme)
+                view.hold(abrupt=abrupt)
 
     def _take(self, value: float) -> None:
         moment = self._moment
         for view in self.views:
-            view.learn(value, moment)
+            view.learn(moment)
         self.centre.learn(value, moment.memory)
         self.learnt += 1
 
@@ -206,5 +209,4 @@ class SensorScorer:
 
     def _widths_outside(self, value: float) -> float:
         band = self._level.bands[0]
-        outside = max(value - band.high, band.low - value)
-        return outside / max(band.high - band.low, self._moment.least_width)
+        return band.outside(value) / max(band.high - band.low, self._moment.least_width)

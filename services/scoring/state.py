@@ -23,7 +23,7 @@ class StateUnreadable(ValueError):
 
 
 class ModelNotRegistered(TypeError):
-    """A model's class has no state encoding, so it can't be checkpointed. Register it in `river_state`, or use another."""
+    """A model's class has no state encoding, so it can't be checkpointed. Register it in `river_state`."""
 
 
 class Codec(NamedTuple):
@@ -125,6 +125,7 @@ def _restored_list(current: list[Any], state: State, where: str) -> list[Any]:
         for thing, item in zip(current, items, strict=True):
             restore(thing, item)
         return current
-    if kind == _PLAIN and not current and all(type(item) in (int, float) for item in items):
+    fits = not current or len(items) == len(current)
+    if kind == _PLAIN and fits and all(type(item) in (int, float) for item in items):
         return items
     raise StateUnreadable(f"{where}: expected {len(current)} entries")

@@ -22,7 +22,7 @@ class DayView:
     less than two days. A bin never met yet is taken to continue the one before.
     """
 
-    __slots__ = ("_bin", "_latest", "bands", "means", "met", "profile")
+    __slots__ = ("_bin", "_latest", "_value", "bands", "means", "met", "profile")
 
     def __init__(self) -> None:
         self.profile = array("d", [0.0]) * _BINS
@@ -31,12 +31,14 @@ class DayView:
         self.bands = [Band(length, 300) for length in _LENGTHS]
         self._bin = 0
         self._latest: list[float] = []
+        self._value = 0.0
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
         place = self._bin = moment.event_us // _BIN_US % _BINS
+        self._value = value
         residual = value - self.profile[place if self.met[place] else place - 1]
-        self._latest = latest = self.means.with_(residual)
+        self._latest = latest = self.means.with_next(residual)
         allowance, grain, least_width = moment.allowance, moment.grain, moment.least_width
         found = 0.0
         for band, mean in zip(self.bands, latest, strict=False):
@@ -44,23 +46,23 @@ class DayView:
                 found += band.novelty(mean, allowance, grain, least_width)
         return found
 
-    def learn(self, value: float, moment: Moment) -> None:
+    def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
         fade, memory = moment.fade, moment.memory
         for band, mean in zip(self.bands, self._latest, strict=False):
             band.learn(mean, fade, memory)
-        self.means.push(self._latest[0])
+        self.means.push()
         place = self._bin
         met = self.met[place] = self.met[place] + 1.0
         follow = moment.elapsed_s / max(_BIN_MEMORY_S, _BIN_MEMORY_STEPS * moment.step_s)
-        self.profile[place] += max(1.0 / met, min(1.0, follow)) * (value - self.profile[place])
+        self.profile[place] += max(1.0 / met, min(1.0, follow)) * (self._value - self.profile[place])
 
-    def hold(self, value: float, *, extreme: bool) -> None:  # noqa: ARG002  the residual is pushed, not the value
+    def hold(self, *, abrupt: bool) -> None:
         """Leave it out; see `View`."""
         for band, mean in zip(self.bands, self._latest, strict=False):
             band.hold(mean)
-        if not extreme:
-            self.means.push(self._latest[0])
+        if not abrupt:
+            self.means.push()
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""

@@ -5,6 +5,8 @@ from services.scoring.rolling import Means
 from services.scoring.state import stored
 from services.scoring.views.view import Moment
 
+_ABRUPT_WIDTHS = 0.1
+
 
 @stored("level.1", "means", "bands")
 class LevelView:
@@ -19,7 +21,7 @@ class LevelView:
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
-        self._latest = latest = self.means.with_(value)
+        self._latest = latest = self.means.with_next(value)
         allowance, grain, least_width = moment.allowance, moment.grain, moment.least_width
         found = 0.0
         for band, mean in zip(self.bands, latest, strict=False):
@@ -27,21 +29,28 @@ class LevelView:
                 found += band.novelty(mean, allowance, grain, least_width)
         return found
 
-    def learn(self, value: float, moment: Moment) -> None:
+    def is_abrupt(self, least_width: float) -> bool:
+        """Whether the reading, or the mean of the latest few, lies more than a tenth of its range's width outside."""
+        return any(
+            band.outside(mean) > _ABRUPT_WIDTHS * max(band.high - band.low, least_width)
+            for band, mean in zip(self.bands[:2], self._latest[:2], strict=True)
+        )
+
+    def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
         fade, memory = moment.fade, moment.memory
         seen = self.means.count
         for band, mean, length in zip(self.bands, self._latest, self.means.lengths, strict=False):
             if seen + 1 >= length:
                 band.learn(mean, fade, memory)
-        self.means.push(value)
+        self.means.push()
 
-    def hold(self, value: float, *, extreme: bool) -> None:
+    def hold(self, *, abrupt: bool) -> None:
         """Leave it out; see `View`."""
         for band, mean in zip(self.bands, self._latest, strict=False):
             band.hold(mean)
-        if not extreme:
-            self.means.push(value)
+        if not abrupt:
+            self.means.push()
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""

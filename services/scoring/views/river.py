@@ -41,7 +41,7 @@ class RiverView:
         latest = self._latest = -log(max(1.0 - score, 1e-12))
         return self.band.novelty(latest, moment.allowance) if latest > self.band.high else 0.0
 
-    def learn(self, value: float, moment: Moment) -> None:  # noqa: ARG002  the features are learnt, not the value
+    def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
         features = self._features
         if self._supervised:
@@ -51,10 +51,10 @@ class RiverView:
         self.last = features["level"]
         self.band.learn(self._latest, moment.fade, moment.memory)
 
-    def hold(self, value: float, *, extreme: bool) -> None:  # noqa: ARG002  the surprise is held, not the value
+    def hold(self, *, abrupt: bool) -> None:
         """Leave it out; see `View`."""
         self.band.hold(self._latest)
-        if not extreme:
+        if not abrupt:
             self.last = self._features["level"]
 
     def release(self, part: float, widths: float) -> None:

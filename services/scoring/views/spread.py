@@ -12,9 +12,9 @@ _FLOOR = 0.02
 
 @stored("spread_view.1", "spread", "band")
 class SpreadView:
-    """Forgetting range of ln(s + 0.02 d): s standard deviation of the latest readings, d the mean absolute deviation.
+    """Forgetting range of ln(s + 0.02 d): s standard deviation of the latest readings, d mean absolute deviation.
 
-    The floor keeps a flat stretch finite: about ln(0.02) under the usual spread. Silent for a signal that has never moved.
+    The floor keeps a flat stretch finite, about ln(0.02) under the usual. Silent for a signal that has never moved.
     """
 
     __slots__ = ("_latest", "band", "spread")
@@ -26,25 +26,26 @@ class SpreadView:
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
+        deviation = self.spread.with_next(value)
         floor = _FLOOR * moment.centre.deviation
         if floor <= 0.0 or self.spread.count + 1 < self.spread.length:
             self._latest = None
             return 0.0
-        latest = self._latest = log(self.spread.with_(value) + floor)
+        latest = self._latest = log(deviation + floor)
         return self.band.novelty(latest, moment.allowance)
 
-    def learn(self, value: float, moment: Moment) -> None:
+    def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
         if self._latest is not None:
             self.band.learn(self._latest, moment.fade, moment.memory)
-        self.spread.push(value)
+        self.spread.push()
 
-    def hold(self, value: float, *, extreme: bool) -> None:
+    def hold(self, *, abrupt: bool) -> None:
         """Leave it out; see `View`."""
         if self._latest is not None:
             self.band.hold(self._latest)
-        if not extreme:
-            self.spread.push(value)
+        if not abrupt:
+            self.spread.push()
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""

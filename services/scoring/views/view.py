@@ -39,18 +39,18 @@ class Moment:
 
 
 class View(Protocol):
-    """One way to look at a sensor. `evidence` comes first; `learn` or `hold` may follow, for the same reading."""
+    """One way to look at a sensor. `evidence` comes first; `learn` or `hold` may follow, about the same reading."""
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is in this view: 0 for nothing, about 1 for what would deserve an alarm alone."""
         ...
 
-    def learn(self, value: float, moment: Moment) -> None:
+    def learn(self, moment: Moment) -> None:
         """Take in the reading whose evidence was asked last."""
         ...
 
-    def hold(self, value: float, *, extreme: bool) -> None:
-        """The reading whose evidence was asked last is not to be learnt. `extreme`: it lies far out by itself."""
+    def hold(self, *, abrupt: bool) -> None:
+        """The reading whose evidence was asked last is not to be learnt. `abrupt`: averages leave it out as well."""
         ...
 
     def release(self, part: float, widths: float) -> None:
