@@ -34,7 +34,7 @@ class Program:
     environment: Mapping[str, str]
     # From SIGTERM to SIGKILL.
     stop_seconds: int = 10
-    # Lower ones start earlier and stop later.
+    # Lower ones start earlier; all of Weir's stop together, before the servers.
     priority: int = PROGRAM_PRIORITY
 
     def __post_init__(self) -> None:

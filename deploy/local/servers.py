@@ -24,8 +24,13 @@ from deploy.local.programs import SERVER_PRIORITY, Program
 
 InfluxVersion = Literal[1, 2]
 
+SERVERS = frozenset({"kafka", "mosquitto", "influxdb"})
+
 KAFKA_VERSION = "4.1.2"
 INFLUX_VERSIONS: Mapping[InfluxVersion, str] = {1: "1.8.10", 2: "2.7.12"}
+
+# Java finds no file with letters that the locale's encoding lacks, and in the locale "C" that is all but ASCII.
+_JAVA_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
 _HERE = Path(__file__).parent
 
@@ -136,7 +141,7 @@ def server_programs(
             "kafka.Kafka",
             str(run_dir / "kafka" / "server.properties"),
         ),
-        environment={},
+        environment=_JAVA_ENVIRONMENT,
         stop_seconds=30,
         priority=SERVER_PRIORITY,
     )
@@ -189,7 +194,9 @@ def format_kafka(installation: Installation, run_dir: Path) -> None:
         "-c",
         str(run_dir / "kafka" / "server.properties"),
     ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, env={**os.environ, **_JAVA_ENVIRONMENT}, capture_output=True, text=True, check=False
+    )
     if result.returncode != 0:
         output = (result.stdout + result.stderr).strip()
         raise StackError(f"Kafka can't format {data}: {output}")

@@ -38,6 +38,7 @@ from deploy.local.ports import LOOPBACK, Ports
 from deploy.local.programs import Program, render_launcher, render_program, render_supervisord
 from deploy.local.readiness import kafka_probe, mqtt_probe, wait_ready
 from deploy.local.servers import (
+    SERVERS,
     InfluxVersion,
     Installation,
     data_folders,
@@ -51,8 +52,7 @@ from deploy.local.supervision import ProgramState, Supervision
 _SOCKET_PATH_BYTES = 95
 
 _SUPERVISOR_START_SECONDS = 30.0
-# supervisord gives each program its stop_seconds, one priority after the other, and then kills it: this is only for
-# a supervisord that can't.
+# supervisord gives each its stop_seconds, and then kills it: this is only for a supervisord that can't.
 _SUPERVISOR_STOP_SECONDS = 180.0
 _ORPHANS_STOP_SECONDS = 20.0
 _KILL_SECONDS = 10.0
@@ -127,11 +127,17 @@ class Stack:
             raise ServersNotReady(deadline_s, reasons, {name: self.log_path(name) for name in reasons})
 
     def stop(self) -> None:
-        """Stops everything, programs before servers, and returns when no process is left; fine when nothing runs.
+        """Stops all programs at once, then the servers; returns when no process is left; fine when nothing runs.
 
         Works on whatever is there: also on a stack of another process, or one whose supervisor was killed.
         Raises `ProcessesLeft`.
         """
+        try:
+            for name in self.states().keys() - SERVERS:
+                # supervisord alone would stop one after the other.
+                self._supervision.begin_stop(name)
+        except NotRunning:
+            pass
         self._stop_processes()
         self._socket.unlink(missing_ok=True)
 

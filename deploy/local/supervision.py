@@ -60,6 +60,11 @@ class Supervision:
         """SIGTERM, after the program's stop_seconds SIGKILL; returns when it has ended; nothing if it doesn't run."""
         self._call_for(name, "stopProcess", name, unless=_NOT_RUNNING)
 
+    def begin_stop(self, name: str) -> None:
+        """As `stop`, without waiting for the end."""
+        wait = False
+        self._call_for(name, "stopProcess", name, wait, unless=_NOT_RUNNING)
+
     def signal(self, name: str, number: int) -> None:
         """Sends a signal to a program's process. Raises `SupervisorFailed` when it has none."""
         self._call_for(name, "signalProcess", name, str(number))

@@ -26,7 +26,7 @@ from deploy.local.programs import Program
 from deploy.local.servers import InfluxVersion
 from deploy.local.stack import Stack
 
-DEADLINE_SECONDS = 120.0
+DEADLINE_SECONDS = 180.0
 
 # InfluxDB 2 wants it, 1.8 does not look at it.
 AUTHORIZED = {"Authorization": f"Token {INFLUX_TOKEN}"}

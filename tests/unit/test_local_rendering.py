@@ -22,6 +22,7 @@ from deploy.local.servers import (
     INFLUX_VERSIONS,
     KAFKA_VERSION,
     Installation,
+    chosen_influx_version,
     data_folders,
     install,
     render_configuration,
@@ -85,6 +86,13 @@ def test_ports_come_from_the_environment_where_it_says_so() -> None:
 def test_a_port_that_is_none_is_refused_by_its_variable(nonsense: str) -> None:
     with pytest.raises(StackError, match="LOCAL_MQTT_PORT"):
         Ports.from_environment({"LOCAL_MQTT_PORT": nonsense})
+
+
+def test_the_influxdb_is_chosen_by_the_environment() -> None:
+    assert chosen_influx_version({}) == 1
+    assert chosen_influx_version({"LOCAL_INFLUX": "2"}) == 2
+    with pytest.raises(StackError, match="LOCAL_INFLUX"):
+        chosen_influx_version({"LOCAL_INFLUX": "3"})
 
 
 # Configuration of the servers
