@@ -13,8 +13,8 @@ from deploy.local.ports import Ports
 from deploy.local.servers import InfluxVersion, chosen_influx_version, install
 from deploy.local.stack import Stack
 
-START_SECONDS = 120.0
-SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "servers_installed"}
+START_SECONDS = 180.0
+SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "influx_version"}
 SLOW_FOLDERS = {"integration", "faults", "e2e"}
 
 
