@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from schemas import influx
+from services.cli import app
 from services.runtime.settings import known_names
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +16,7 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("weir-iot:")}
 DOCKERFILE = (ROOT / "deploy/image/Dockerfile").read_text()
-COMMANDS = {"bridge", "stream", "sink", "alerts", "replay"}
+COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
 SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|KEY$")
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
