@@ -15,7 +15,7 @@ class InfluxState:
 
     def __init__(self, health: Health, backoff: Backoff | None = None) -> None:
         self._health = health
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or Backoff(limit_s=5.0)
         self._verdict: Verdict | None = None
         health.wait_for("influxdb", "not written to yet")
 
