@@ -6,6 +6,7 @@ for the socket and calls `on_readable`, `flush`, `keep_alive`.
 
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,9 @@ from services.runtime.settings import MqttSettings
 
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
+
+STABLE_S: Final = 5.0
+"""A connection that breaks sooner after the broker accepted it has not really stood."""
 
 _SESSION_TAKEN_OVER: Final = 0x8E
 _PERSON_MUST_ACT: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90})
@@ -70,6 +74,9 @@ class Connection:
         """Telemetry that the broker has acknowledged."""
         self.accepted = 0
         """Times that the broker has accepted the connection."""
+        self._accepted_at = 0.0
+        self.short_lived = False
+        """It broke within `STABLE_S` of being accepted; whoever reads it clears it."""
         self.why_down = ""
         """What was said last, when it was not."""
         self._client = mqtt.client(settings, client_id=f"weir-sim-{first.tenant}-{first.device}")
@@ -101,6 +108,10 @@ class Connection:
         """To wait on; None while there is none."""
         found: socket.socket | None = self._client.socket()  # type: ignore[assignment]
         return found
+
+    def stands(self, now: float) -> bool:
+        """Up for `STABLE_S` (monotonic seconds)."""
+        return self.up and now - self._accepted_at > STABLE_S
 
     @property
     def wants_write(self) -> bool:
@@ -169,11 +180,18 @@ class Connection:
         self._window = min(self._asked_window, getattr(properties, "ReceiveMaximum", self._asked_window))
         self.up = True
         self.accepted += 1
+        self._accepted_at = time.monotonic()
         self._statuses = deque((device.status, self._status) for device in self._devices)
 
     def _on_disconnect(
         self, _client: paho.Client, _: Any, flags: paho.DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
+        if self.up and not self.stands(time.monotonic()):
+            self.short_lived = True
+            # Mosquitto 2.0 says nothing when another client takes the session over.
+            self.why_down = (
+                f"{self._devices[0].device} was accepted and cut off at once; does another replay simulate it?"
+            )
         self.up = False
         if flags.is_disconnect_packet_from_server and reason.value == _SESSION_TAKEN_OVER:
             raise ConfigurationError(

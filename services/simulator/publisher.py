@@ -124,24 +124,19 @@ class Publisher:
 
     def _reconnect(self, now: float) -> None:
         absent = [c for c in self._connections if not c.up]
+        self._note_failures(absent, now)
         if not absent:
-            if self._down:
+            if self._down and all(c.stands(now) for c in self._connections):
                 self._down = False
+                self._backoff.reset()
                 log.info("mqtt_back")
-            self._backoff.reset()
-            self._hello_until.clear()
             return
-        for connection in [c for c, until in self._hello_until.items() if c.up or c.socket is None or now > until]:
-            del self._hello_until[connection]
-            if not connection.up:
-                self._wait(now, connection.why_down)
         if now < self._knock_at:
             return
-        knocking = [c for c in absent if c not in self._hello_until]
-        # One knocks for all until the broker has answered.
-        for connection in knocking[
-            : CONNECTS_PER_TURN if not self._down or len(absent) < len(self._connections) else 1
-        ]:
+        at_once = CONNECTS_PER_TURN
+        if self._down and len(absent) == len(self._connections):
+            at_once = 0 if self._hello_until else 1
+        for connection in [c for c in absent if c not in self._hello_until][:at_once]:
             self._forget(connection)
             try:
                 connection.connect()
@@ -150,6 +145,17 @@ class Publisher:
                 return
             self._hello_until[connection] = now + HELLO_S
             self._watch(connection)
+
+    def _note_failures(self, absent: Sequence[Connection], now: float) -> None:
+        failed = [c for c in absent if c.short_lived]
+        for connection in failed:
+            connection.short_lived = False
+        for connection in [c for c, until in self._hello_until.items() if c.up or c.socket is None or now > until]:
+            del self._hello_until[connection]
+            if not connection.up:
+                failed.append(connection)
+        if failed:
+            self._wait(now, failed[0].why_down)
 
     def _wait(self, now: float, why: str) -> None:
         if not self._down:
