@@ -66,16 +66,24 @@ class Courier:
     def turn(self, now_s: float) -> list[Entry]:
         """Take the answers in and send what may go; returns those that are out of the way: to be recorded."""
         settled = self.collect(now_s)
+        while self._send(now_s):
+            settled += self.collect(now_s)
+        return settled
+
+    def collect(self, now_s: float) -> list[Entry]:
+        """Take the answers in; send nothing."""
+        return [answer.entry for answer in self._carrier.answers() if self._is_settled(answer, now_s)]
+
+    def _send(self, now_s: float) -> bool:
+        """Send what may go; whether there was any."""
+        sent = False
         while now_s >= self._ready_s and self._lane.in_flight < self._carrier.parallel:
             entry = self._lane.next()
             if entry is None:
                 break
             self._carrier.send(entry)
-        return settled + self.collect(now_s)
-
-    def collect(self, now_s: float) -> list[Entry]:
-        """Take the answers in; send nothing."""
-        return [answer.entry for answer in self._carrier.answers() if self._is_settled(answer, now_s)]
+            sent = True
+        return sent
 
     def _is_settled(self, answer: Answer, now_s: float) -> bool:
         channel = self._carrier.channel
