@@ -1,0 +1,44 @@
+"""Weir as a whole: the real servers and all services under the supervisor, on ports of their own."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.ports import Ports
+from deploy.local.programs import Program
+from deploy.local.servers import InfluxVersion
+from deploy.local.stack import Stack
+from tests.e2e.system import SERVICES, Webhook, Weir, eventually
+
+START_S = 240.0
+
+
+@pytest.fixture(scope="session")
+def weir(influx_version: InfluxVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
+    """The whole system, ready."""
+    folder = tmp_path_factory.mktemp("weir")
+    webhook = Webhook()
+    spare = Ports.free()
+    http_ports = dict(zip(SERVICES, (spare.mqtt, spare.kafka, spare.kafka_controller, spare.influx), strict=True))
+    environment = {f"WEIR_{service.upper()}__HTTP_PORT": str(port) for service, port in http_ports.items()} | {
+        "WEIR_STREAM__CHECKPOINT_S": "2",
+        "WEIR_STREAM__DATA_DIR": str(folder / "faust"),
+        "WEIR_ALERTS__WEBHOOK_URL": webhook.url,
+        "WEIR_ALERTS__RULES_DIR": str(Path(__file__).parent / "rules"),
+    }
+    programs = [
+        Program(name, (sys.executable, "-m", "services.cli", name), environment, stop_seconds=25) for name in SERVICES
+    ]
+    stack = Stack(folder / "run", Ports.free(), influx_version=influx_version)
+    running = Weir(stack, webhook, http_ports)
+    stack.start(tied_to_caller=True)
+    try:
+        stack.wait_servers_ready(START_S)
+        stack.add_programs(programs)
+        eventually(running.all_ready, START_S, "all services are ready")
+        yield running
+    finally:
+        stack.stop()
+        webhook.close()
