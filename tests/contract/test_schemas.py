@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -38,6 +39,7 @@ class DeadLetterExample(msgspec.Struct, forbid_unknown_fields=True):
     payload_base64: bytes | None = None
     before: list[Before] = []
     settings: dict[str, str] = {}
+    device_types: dict[str, Any] = {}
     needs: str | None = None
     goes_on: list[str] = []
 
