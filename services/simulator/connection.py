@@ -190,7 +190,8 @@ class Connection:
             self.short_lived = True
             # Mosquitto 2.0 says nothing when another client takes the session over.
             self.why_down = (
-                f"{self._devices[0].device} was accepted and cut off at once; does another replay simulate it?"
+                f"{self._devices[0].device} was cut off soon after it was accepted; "
+                "another replay of the same devices would do that"
             )
         self.up = False
         if flags.is_disconnect_packet_from_server and reason.value == _SESSION_TAKEN_OVER:

@@ -154,7 +154,8 @@ class Publisher:
             del self._hello_until[connection]
             if not connection.up:
                 failed.append(connection)
-        if failed:
+        # Connections that break together are noticed one after another: that is one failure.
+        if failed and now >= self._knock_at:
             self._wait(now, failed[0].why_down)
 
     def _wait(self, now: float, why: str) -> None:
