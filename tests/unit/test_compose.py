@@ -181,6 +181,16 @@ def test_what_is_mounted_exists(name):
             assert source in COMPOSE["volumes"]
 
 
+def test_grafana_is_given_every_variable_that_its_provisioning_reads():
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    read = {
+        name
+        for path in provisioning.rglob("*.y*ml")
+        for name in re.findall(r"(?<!\$)\$\{?([A-Z][A-Z0-9_]+)", path.read_text())
+    }
+    assert read == {name for name in SERVICES["grafana"]["environment"] if not name.startswith("GF_")}
+
+
 def test_the_simulator_starts_only_when_asked_for():
     assert {name for name, service in SERVICES.items() if "profiles" in service} == {"simulator"}
     assert SERVICES["simulator"]["profiles"] == ["demo"]
