@@ -1,6 +1,6 @@
 """Reads both sources as one member of the group, and hands partitions over between workers.
 
-Partition p of both topics goes to the same worker (strategy `range`, docs/decisions/alerts-co-partitioning.md), and its
+Partition p of both topics goes to the same worker (strategy `range`, docs/decisions/0006), and its
 aggregates are read only once its anomalies have been read to their end: time may not overtake an anomaly's end.
 """
 
