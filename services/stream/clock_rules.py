@@ -20,6 +20,7 @@ SECOND_US: Final = 1_000_000
 MAX_LEAD_US: Final = 5 * 60 * SECOND_US
 MAX_AGE_US: Final = 7 * 86_400 * SECOND_US
 _YEAR_1971_US: Final = 365 * 86_400 * SECOND_US
+_YEAR_10000_US: Final = 253_402_300_800 * SECOND_US
 _LONGEST_TEXT: Final = 40
 
 
@@ -41,6 +42,8 @@ def event_time(sent: Any, received_us: int) -> tuple[int, TimeSource]:
         return received_us, TimeSource.RECEIVED
     lead_us = event_us - received_us
     if lead_us > MAX_LEAD_US:
+        if event_us >= _YEAR_10000_US:
+            raise Poison(Reason.BAD_TIME, "not a time: after the year 9999")
         return received_us, TimeSource.RECEIVED_AHEAD
     if lead_us < -MAX_AGE_US:
         raise Poison(Reason.BAD_TIME, f"older than 7 days: {sent}")
@@ -73,8 +76,11 @@ def _to_us(sent: Any) -> int:
 
 
 def _from_text(sent: str) -> int:
-    if len(sent) > _LONGEST_TEXT:
+    if len(sent) > _LONGEST_TEXT or not sent.isascii():
         raise Poison(Reason.BAD_TIME, f"not a time: text of {len(sent)} characters")
+    # Python reads "1712011412304" as 23:04 of a day in 1712; eight digits alone are a date in ISO 8601 too.
+    if sent.isdigit() and len(sent) != 8:
+        return _by_magnitude(int(sent))
     try:
         moment = datetime.fromisoformat(sent)
     except ValueError:
