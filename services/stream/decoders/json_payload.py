@@ -20,6 +20,7 @@ _CLAIMS: Final = ("tenant", "site", "device")
 _RESERVED: Final = frozenset({"ts", "seq", *_CLAIMS})
 _MAX_SEQ: Final = 2**63 - 1
 _MAX_DIGITS: Final = 40
+_NO_SEQ: Final = "`seq` is no whole number from 0 to 2^63 - 1"
 
 
 class _Typed(msgspec.Struct, gc=False):
@@ -50,8 +51,8 @@ class JsonDecoder:
         if type(typed) is list:
             if not typed:
                 raise Poison(Reason.WRONG_SHAPE, "an empty array")
-            return [_from_typed(element) for element in typed]
-        return [_from_typed(typed)]
+            return _usable([_from_typed(element) for element in typed])
+        return _usable([_from_typed(typed)])
 
 
 def _from_typed(typed: _Typed) -> Element:
@@ -63,7 +64,7 @@ def _from_typed(typed: _Typed) -> Element:
         values = {sensor: value for sensor, value in values.items() if value is not None}
     seq = typed.seq
     if seq is not None and not 0 <= seq <= _MAX_SEQ:
-        return Element(None, None, {}, 1, broken=f"seq is out of range: {seq}")
+        return _broken(_NO_SEQ)
     return Element(typed.ts, seq, values, len(values), claims=claims)  # type: ignore[arg-type]  # no None left in it
 
 
@@ -80,21 +81,36 @@ def _decode_patiently(payload: bytes) -> list[Element]:
         raise Poison(Reason.MALFORMED, str(error)) from None
     if _deeper_than(whole, _DEEPEST):
         raise Poison(Reason.TOO_DEEP, f"nested deeper than {_DEEPEST} levels")
+    if "\\u" in text:
+        _refuse_lone_surrogates(whole)
     if isinstance(whole, dict):
-        element = _from_object(whole)
-        if element.broken is not None:
-            raise Poison(Reason.WRONG_SHAPE, element.broken)
-        return [element]
+        return _usable([_from_object(whole)])
     if isinstance(whole, list):
         if not whole:
             raise Poison(Reason.WRONG_SHAPE, "an empty array")
-        return [_from_object(entry) if isinstance(entry, dict) else _broken("no object") for entry in whole]
+        return _usable(
+            [_from_object(entry) if isinstance(entry, dict) else _broken("not an object") for entry in whole]
+        )
     raise Poison(Reason.WRONG_SHAPE, f"neither object nor array: {type(whole).__name__}")
+
+
+def _usable(elements: list[Element]) -> list[Element]:
+    why = elements[0].broken
+    if why is not None and all(element.broken is not None for element in elements):
+        raise Poison(Reason.WRONG_SHAPE, why if len(elements) == 1 else f"no element can be used; the first: {why}")
+    return elements
 
 
 def _integer(digits: str) -> int | float:
     # Python refuses to read integers of thousands of digits, and squares with their length below that.
-    return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
+def _refuse_lone_surrogates(whole: Any) -> None:
+    try:
+        json.dumps(whole, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Poison(Reason.MALFORMED, "text with half a surrogate pair, which no UTF-8 can carry") from None
 
 
 def _broken(why: str) -> Element:
@@ -108,13 +124,13 @@ def _from_object(entry: dict[str, Any]) -> Element:
             return _broken("`values` is no object")
     else:
         sent = {sensor: value for sensor, value in entry.items() if sensor not in _RESERVED}
-    if not sent:
-        return _broken("no values")
+        if not sent:
+            return _broken("no values")
     seq = entry.get("seq")
     if isinstance(seq, float) and seq.is_integer():
         seq = int(seq)
     if seq is not None and (isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= _MAX_SEQ):
-        return _broken("`seq` is no whole number from 0 to 2^63 - 1")
+        return _broken(_NO_SEQ)
     values: dict[str, float] = {}
     odd: dict[str, Any] = {}
     for sensor, value in sent.items():
