@@ -8,8 +8,9 @@ from schemas.reasons import Reason, Stage
 class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag="dead-letter.v1", tag_field="type"):
     """A message (`sensor` is None) or one reading of it.
 
-    `payload` is the message as it came (base64 in JSON), cut to 64 KiB where the reason is `too_large`; `size` and
-    `sha256` are those of the whole. `topic`, `partition`, `offset` say where the record stands in Kafka, `index` which
+    `payload` is the message as it came (base64 in JSON), cut to 64 KiB where it was over the limit; `size` and `sha256`
+    are those of the whole. A message over 4 KiB stands only in the first of its readings' dead letters; in the others
+    `payload` is empty. `topic`, `partition`, `offset` say where the record stands in Kafka, `index` which
     reading of it; `id` is `partition:offset:index` of the raw record (behind `topic:` where that is another topic).
     """
 

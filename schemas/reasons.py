@@ -7,7 +7,7 @@ class Reason(StrEnum):
     """A dead letter's reason."""
 
     TOO_LARGE = "too_large"
-    """Over the payload limit; the dead letter holds size, sha256 and the first 64 KiB."""
+    """Over the payload limit (the dead letter holds size, sha256 and the first 64 KiB), or over 10,000 readings."""
     UNROUTABLE = "unroutable"
     """No route places the MQTT topic."""
     BAD_TOPIC = "bad_topic"

@@ -3,7 +3,6 @@
 A bad reading goes to the dead letter alone; its neighbours go on. Nothing here raises on what a device sent.
 """
 
-import math
 from typing import Any, Final, NamedTuple
 
 from schemas.mqtt import SENSOR
@@ -20,10 +19,9 @@ STUCK_CHANGES: Final = 20
 
 
 class Rejected(NamedTuple):
-    """One entry that is no reading. `position`: its rank among the element's entries, by name."""
+    """One entry that is no reading."""
 
     sensor: str
-    position: int
     reason: Reason
     detail: str
 
@@ -49,10 +47,10 @@ def clean(
     sensors = device.sensors
     rejected: list[Rejected] = []
     stuck: list[str] = []
-    dropped: list[str] = []
+    dropped: set[str] = set()
     duplicates = 0
     if element.odd is not None:
-        values = _with_booleans(device, element, element.odd, rejected)
+        values = _with_booleans(device, element.values, element.odd, rejected)
     for sensor, value in values.items():
         memory = sensors.get(sensor)
         if memory is None:
@@ -60,8 +58,8 @@ def clean(
             if refused is None:
                 refused = _out_of_range(device, sensor, value)
             if refused is not None:
-                rejected.append(_reject(element, sensor, *refused))
-                dropped.append(sensor)
+                rejected.append(Rejected(sensor, *refused))
+                dropped.add(sensor)
             else:
                 recent: list[float] = [event_us, value] if may_collide else []
                 sensors[sensor] = SensorMemory(value, event_us, event_us, recent=recent)
@@ -69,18 +67,18 @@ def clean(
         if device.sensor_types or not -LARGEST_VALUE <= value <= LARGEST_VALUE:
             refused = _out_of_range(device, sensor, value) or _too_fast(device, sensor, value, event_us, memory)
             if refused is not None:
-                rejected.append(_reject(element, sensor, *refused))
-                dropped.append(sensor)
+                rejected.append(Rejected(sensor, *refused))
+                dropped.add(sensor)
                 continue
         if may_collide:
             known = _value_at(event_us, memory)
             if known is not None:
-                dropped.append(sensor)
+                dropped.add(sensor)
                 if known == value:
                     duplicates += 1
                 else:
                     detail = f"{value} at a time that already has {known}; send seq to keep both"
-                    rejected.append(_reject(element, sensor, Reason.TIME_COLLISION, detail))
+                    rejected.append(Rejected(sensor, Reason.TIME_COLLISION, detail))
                 continue
             memory.recent = [*memory.recent[-2 * (REMEMBERED_TIMES - 1) :], event_us, value]
         if in_order:
@@ -99,20 +97,17 @@ def clean(
     return Cleaned(values, rejected, duplicates, stuck)
 
 
-def _reject(element: Element, sensor: str, reason: Reason, detail: str) -> Rejected:
-    entries = sorted([*element.values, *(element.odd or ())])
-    return Rejected(sensor, entries.index(sensor), reason, detail)
-
-
-def _with_booleans(device: Device, element: Element, odd: dict[str, Any], rejected: list[Rejected]) -> dict[str, float]:
-    values = dict(element.values)
+def _with_booleans(
+    device: Device, numbers: dict[str, float], odd: dict[str, Any], rejected: list[Rejected]
+) -> dict[str, float]:
+    values = dict(numbers)
     for sensor, value in odd.items():
         declared = device.sensor_types.get(sensor)
         if isinstance(value, bool) and declared is not None and declared.boolean:
             values[sensor] = float(value)
         else:
             detail = f"{type(value).__name__}: {value!r:.80}"
-            rejected.append(_reject(element, sensor, Reason.NOT_A_NUMBER, detail))
+            rejected.append(Rejected(sensor, Reason.NOT_A_NUMBER, detail))
     return values
 
 
@@ -128,8 +123,8 @@ def _out_of_range(device: Device, sensor: str, value: float) -> tuple[Reason, st
     declared = device.sensor_types.get(sensor)
     low, high = -LARGEST_VALUE, LARGEST_VALUE
     if declared is not None:
-        low = low if declared.low is None else declared.low
-        high = high if declared.high is None else declared.high
+        low = low if declared.low is None else max(low, declared.low)
+        high = high if declared.high is None else min(high, declared.high)
     if low <= value <= high:
         return None
     return Reason.OUT_OF_RANGE, f"{value} is outside {low}..{high}"
@@ -142,7 +137,7 @@ def _too_fast(
     if declared is None or declared.max_rate_per_s is None or event_us <= memory.newest_us:
         return None
     rate = abs(value - memory.value) / ((event_us - memory.newest_us) / 1e6)
-    if rate <= declared.max_rate_per_s or not math.isfinite(rate):
+    if rate <= declared.max_rate_per_s:
         return None
     return Reason.OUT_OF_RANGE, f"changed by {rate:.6g} a second; the type allows {declared.max_rate_per_s:.6g}"
 

@@ -16,7 +16,7 @@ from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
 from services.stream.redelivery import RecentPayloads
 from services.stream.sequence import Sequence
-from services.stream.windows import DeviceWindows
+from services.stream.windows import DeviceWindows, Page, PageId
 
 VERSION: Final = 1
 LARGEST_VALUE: Final = 1e100
@@ -156,7 +156,7 @@ def head_of(key: str, value: bytes) -> Head:
     return head
 
 
-def restore(key: str, value: bytes, kind: DeviceType) -> tuple[Device, bool]:
+def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType) -> tuple[Device, bool]:
     """The device, and whether its models came along (else they learn anew: River or the model spec has changed).
 
     Raises:
@@ -175,7 +175,7 @@ def restore(key: str, value: bytes, kind: DeviceType) -> tuple[Device, bool]:
     device.sequence = snapshot.sequence
     device.recent_payloads = RecentPayloads(snapshot.recent_payloads, snapshot.recent_following)
     device.sensors = snapshot.sensors
-    device.windows.unpack_open(snapshot.open_windows)
+    device.windows.restore(snapshot.open_windows, pages)
     device.anomaly = snapshot.anomaly
     try:
         device.scorer = DeviceScorer.from_state(kind.model, snapshot.scorer)

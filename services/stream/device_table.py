@@ -5,9 +5,13 @@ Also what of their state has changed since the last checkpoint. On the state top
 offset.
 """
 
+import heapq
+import re
 from typing import Final, NamedTuple
 
-from services.stream.device import Device, Head, applied_of, head_of, restore
+from schemas.mqtt import ID
+from schemas.topics import UNPLACED_KEY
+from services.stream.device import Device, applied_of, head_of, restore
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
 from services.stream.windows import Page, PageId
@@ -17,7 +21,11 @@ IDLE_US: Final = 7 * 86_400 * 1_000_000
 OVERFLOW: Final = "$"
 """Device name under which a tenant's refused devices, and forgotten ones, are counted."""
 
+FORGOTTEN_AT_ONCE: Final = 256
+"""Devices that make room in one go: as many searches fewer, and no longer a pause than a moment."""
+
 _LEAD: Final = 8
+_KEY: Final = re.compile(rf"{ID.pattern}/{ID.pattern}".encode())
 
 
 class StateChange(NamedTuple):
@@ -40,6 +48,13 @@ class Restored(NamedTuple):
 NOTHING_STORED: Final = Restored({})
 
 
+class _Stored(NamedTuple):
+    """A device that was not touched since recovery."""
+
+    received_us: int
+    snapshot: bytes
+
+
 class DeviceTable:
     """See the module. `totals` is kept as the sum over all devices' ledgers when devices are loaded and forgotten."""
 
@@ -48,21 +63,23 @@ class DeviceTable:
         self._types = types
         self._budget = devices_per_tenant
         self._devices: dict[bytes, Device] = {}
-        self._stored: dict[bytes, bytes] = {}
+        self._stored: dict[bytes, _Stored] = {}
         self._stored_pages: dict[bytes, dict[PageId, Page]] = {}
         self._changed: set[bytes] = set()
         self._farewells: list[StateChange] = []
-        self._expired: list[bytes] = []
+        self._expired: dict[bytes, None] = {}
         self._per_tenant: dict[str, int] = {}
-        self._swept_us: dict[str, int] = {}
+        self._next_idle_us: dict[str, int] = {}
+        """By tenant: before this received time none of its devices can have been idle for long enough."""
         self._shown_silent: dict[bytes, int] = {}
         for key, value in restored.values.items():
             if b"|" in key:
                 owner, page_id = _parse_page_key(key)
                 self._stored_pages.setdefault(owner, {})[page_id] = Page(applied_of(value), value[_LEAD:])
             else:
-                totals.add(head_of(key.decode(), value).ledger)
-                self._stored[key] = value
+                head = head_of(key.decode(), value)
+                totals.add(head.ledger)
+                self._stored[key] = _Stored(head.received_us, value)
                 self._count(key.decode(), 1)
         for key in restored.stale:
             owner, _, _ = key.partition(b"|")
@@ -74,18 +91,26 @@ class DeviceTable:
     def __len__(self) -> int:
         return len(self._devices) + len(self._stored)
 
-    def find(self, key: bytes, offset: int) -> tuple[Device, bool]:
-        """The device of a record, marked as changed; False: it was refused, and its tenant's overflow stands in."""
+    def find(self, key: bytes, offset: int, received_us: int) -> tuple[Device, bool]:
+        """The device of a record, marked as changed; False: it was refused, and its tenant's overflow stands in.
+
+        What has no device's key belongs to `UNPLACED_KEY`, whatever its key is.
+        """
         device = self._devices.get(key)
+        admitted = True
         if device is None:
-            if key in self._stored or self._has_room(key, offset):
-                device = self._load(key)
-            else:
-                refused = key.partition(b"/")[0] + b"/" + OVERFLOW.encode()
-                self._changed.add(refused)
-                return self._load(refused), False
+            if _KEY.fullmatch(key) is None:
+                key = UNPLACED_KEY
+            elif key not in self._stored:
+                tenant = key.partition(b"/")[0].decode()
+                admitted = self._has_room(tenant, offset, received_us)
+                if admitted:
+                    self._next_idle_us[tenant] = min(self._next_idle_us.get(tenant, 0), received_us + IDLE_US)
+                else:
+                    key = f"{tenant}/{OVERFLOW}".encode()
+            device = self._load(key)
         self._changed.add(key)
-        return device, True
+        return device, admitted
 
     def take_changes(self) -> list[StateChange]:
         """State records to write: a device's pages before the device, as the device's offset covers them."""
@@ -100,7 +125,8 @@ class DeviceTable:
                 page = windows.pages[page_id]
                 lead = page.applied.to_bytes(_LEAD, "big", signed=True)
                 changes.append(StateChange(_page_key(key, page_id), lead + page.packed))
-            self._expired += [_page_key(key, page_id) for page_id in sorted(windows.expired_pages)]
+                self._expired.pop(_page_key(key, page_id), None)
+            self._expired |= dict.fromkeys(_page_key(key, page_id) for page_id in sorted(windows.expired_pages))
             windows.changed_pages.clear()
             windows.expired_pages.clear()
             changes.append(StateChange(key, device.snapshot()))
@@ -109,7 +135,7 @@ class DeviceTable:
 
     def take_expired(self) -> list[bytes]:
         """Keys to remove from the state topic after the commit."""
-        expired, self._expired = self._expired, []
+        expired, self._expired = list(self._expired), {}
         return expired
 
     def newly_silent(self, received_before_us: int) -> list[Device]:
@@ -129,18 +155,18 @@ class DeviceTable:
         device = self._devices.get(key)
         if device is not None:
             return device
-        name = key.decode("utf-8", "replace")
+        name = key.decode()
         kind = self._types.of(name)
-        value = self._stored.pop(key, None)
-        if value is None:
+        pages = self._stored_pages.pop(key, {})
+        stored = self._stored.pop(key, None)
+        if stored is None:
             device = Device(name, "", kind)
+            device.windows.restore([], pages)
             self._count(name, 1)
-            if key in self._expired:
-                self._expired.remove(key)
+            self._expired.pop(key, None)
         else:
-            device, with_models = restore(name, value, kind)
+            device, with_models = restore(name, stored.snapshot, pages, kind)
             self.models_rebuilt += not with_models
-        device.windows.pages = self._stored_pages.pop(key, {})
         self._devices[key] = device
         return device
 
@@ -149,38 +175,40 @@ class DeviceTable:
         if device != OVERFLOW:
             self._per_tenant[tenant] = self._per_tenant.get(tenant, 0) + step
 
-    def _has_room(self, key: bytes, offset: int) -> bool:
-        tenant = key.partition(b"/")[0].decode("utf-8", "replace")
-        if key.endswith(b"/$") or self._per_tenant.get(tenant, 0) < self._budget:
+    def _has_room(self, tenant: str, offset: int, received_us: int) -> bool:
+        if self._per_tenant.get(tenant, 0) < self._budget:
             return True
-        self._forget_idle(tenant, offset)
+        # A flood of new names must not make every one of its messages a search through all devices.
+        if received_us > self._next_idle_us.get(tenant, 0):
+            self._forget_idle(tenant, offset, received_us)
         return self._per_tenant[tenant] < self._budget
 
-    def _forget_idle(self, tenant: str, offset: int) -> None:
-        mine = tenant.encode() + b"/"
-        heads: dict[bytes, Head] = {
-            key: head_of(key.decode(), value) for key, value in self._stored.items() if key.startswith(mine)
-        }
-        seen = {key: head.received_us for key, head in heads.items()}
-        seen |= {key: device.received_us for key, device in self._devices.items() if key.startswith(mine)}
-        newest_us = max(seen.values())
-        # A flood of new names must not make every one of its messages a search through all devices.
-        if newest_us < self._swept_us.get(tenant, 0):
-            return
-        self._swept_us[tenant] = newest_us + IDLE_US // 168
-        for key in sorted(key for key, at in seen.items() if at < newest_us - IDLE_US and not key.endswith(b"/$")):
+    def _forget_idle(self, tenant: str, offset: int, received_us: int) -> None:
+        mine, overflow = f"{tenant}/".encode(), f"{tenant}/{OVERFLOW}".encode()
+        seen = [(device.received_us, key) for key, device in self._devices.items() if key.startswith(mine)]
+        seen += [(stored.received_us, key) for key, stored in self._stored.items() if key.startswith(mine)]
+        longest_silent = heapq.nsmallest(FORGOTTEN_AT_ONCE + 1, (one for one in seen if one[1] != overflow))
+        for since_us, key in longest_silent[:FORGOTTEN_AT_ONCE]:
+            if since_us >= received_us - IDLE_US:
+                self._next_idle_us[tenant] = since_us + IDLE_US
+                return
             self._forget(key, tenant, offset)
+        rest = longest_silent[FORGOTTEN_AT_ONCE:]
+        self._next_idle_us[tenant] = rest[0][0] + IDLE_US if rest else received_us
 
     def _forget(self, key: bytes, tenant: str, offset: int) -> None:
         device = self._load(key)
         overflow = self._load(f"{tenant}/{OVERFLOW}".encode())
         overflow.ledger.add(device.ledger)
         self._changed.add(overflow.key_bytes)
-        # Written once more without its counts: should a kill fall before its removal, nothing is counted twice.
-        device.ledger = Ledger()
-        device.applied = offset - 1
-        self._farewells.append(StateChange(key, device.snapshot()))
-        self._expired += [key, *(_page_key(key, page_id) for page_id in sorted(device.windows.pages))]
+        # Written once more as if new, without its counts: should a kill fall before its removal, nothing counts twice.
+        forgotten = Device(device.key, device.site, device.kind)
+        forgotten.applied = offset - 1
+        forgotten.received_us = device.received_us
+        self._farewells.append(StateChange(key, forgotten.snapshot()))
+        windows = device.windows
+        pages = sorted({*windows.pages, *windows.expired_pages})
+        self._expired |= dict.fromkeys([key, *(_page_key(key, page_id) for page_id in pages)])
         del self._devices[key]
         self._changed.discard(key)
         self._shown_silent.pop(key, None)

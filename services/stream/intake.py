@@ -26,8 +26,9 @@ from services.runtime.health import Health
 from services.runtime.reporting import Reporter
 from services.runtime.settings import StreamSettings
 from services.stream import metrics, recovery
+from services.stream.arrival import RawRecord
 from services.stream.device_table import Restored
-from services.stream.pipeline import Output, PartitionPipeline, RawRecord
+from services.stream.pipeline import Output, PartitionPipeline
 from services.stream.worker import Hole, Worker
 
 log = logging.get("stream")

@@ -9,15 +9,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas import raw, topics
-from schemas.dead_letter import DeadLetter
-from schemas.reasons import Reason, Stage
+from schemas import topics
+from schemas.reasons import Reason
 from schemas.telemetry import Aggregate, Clean, Gap, GapPhase, Score, TimeSource
-from services.runtime.errors import Poison
+from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.routes import Placed, Rejected, Routes
 from services.stream import anomalies
+from services.stream.arrival import Arrival, RawRecord
 from services.stream.clean import clean
 from services.stream.clock_rules import event_time
+from services.stream.dead_letters import dead_letter
 from services.stream.decoders import Decoder, Element
 from services.stream.decoders.json_payload import JsonDecoder
 from services.stream.device import Device
@@ -28,15 +29,8 @@ from services.stream.sequence import RangeChange, Seen
 from services.stream.windows import ALLOWED_LATENESS_US, HORIZON_US, Emission
 
 DECODERS: Final[Mapping[str, Decoder]] = {"json": JsonDecoder()}
-
-
-class RawRecord(NamedTuple):
-    """One record of telemetry.raw; see `schemas.raw` for the headers."""
-
-    offset: int
-    key: bytes
-    value: bytes
-    headers: dict[str, bytes]
+MOST_READINGS: Final = 10_000
+"""Of one message; each becomes records of its own, so that one message must not become a flood."""
 
 
 class Output(NamedTuple):
@@ -62,6 +56,9 @@ class PartitionPipeline:
 
     `process` must be given every record of the partition, in order; records at or below a device's applied offset are
     skipped, so that a replay after a crash changes nothing twice.
+
+    Raises:
+        ConfigurationError: A route names a decoder that does not exist.
     """
 
     def __init__(
@@ -77,6 +74,8 @@ class PartitionPipeline:
         """Sums over all devices of the partition."""
         self.skipped = 0
         """Records that were replayed after a crash and changed nothing."""
+        if unknown := sorted({route.decoder for route in routes} - DECODERS.keys()):
+            raise ConfigurationError(f"routes name unknown decoders {unknown}; known: {sorted(DECODERS)}")
         self._routes = routes
         self._budgets = budgets
         self._devices = DeviceTable(types, budgets.devices_per_tenant, restored, self.totals)
@@ -95,14 +94,15 @@ class PartitionPipeline:
         out: list[Output] = []
         find = self._devices.find
         for record in batch:
-            device, admitted = find(record.key, record.offset)
+            arrival = Arrival(record)
+            device, admitted = find(record.key, record.offset, arrival.received_us)
             if record.offset <= device.applied:
                 self.skipped += 1
                 continue
             device.applied = record.offset
             device.ledger.received += 1
             self.totals.received += 1
-            self._message(device, record, admitted=admitted, out=out)
+            self._message(device, arrival, admitted=admitted, out=out)
         return out
 
     def take_changes(self) -> list[StateChange]:
@@ -128,70 +128,72 @@ class PartitionPipeline:
 
     # ----------------------------------------------------------------------------------------------------- messages
 
-    def _message(self, device: Device, record: RawRecord, *, admitted: bool, out: list[Output]) -> None:
+    def _message(self, device: Device, arrival: Arrival, *, admitted: bool, out: list[Output]) -> None:
+        record = arrival.record
         try:
-            received_us = _received(record)
-            if received_us > device.received_us:
-                device.received_us = received_us
-            placed = self._place(device, record)
-            self._check_budget(admitted=admitted)
+            if arrival.received_us > device.received_us:
+                device.received_us = arrival.received_us
+            placed = self._place(device, arrival, admitted=admitted)
             elements = DECODERS[placed.route.decoder].decode(record.value)
+            _check_size(elements)
+            if not self._is_repeat(device, arrival, elements):
+                self._elements(device, arrival, elements, out)
+                return
         except Poison as poison:
-            if record.headers.get(raw.MQTT_DUP) == b"1" and device.recent_payloads.see(record.value):
-                device.ledger.redelivered += 1
-                self.totals.redelivered += 1
-            else:
-                self._bury_message(device, record, poison, out)
-            return
-        # The same bytes again: with a time in them they are a repeat; without, only the broker can tell.
-        first = elements[0]
-        if (
-            first.seq is None
-            and device.recent_payloads.see(record.value)
-            and (first.ts is not None or record.headers.get(raw.MQTT_DUP) == b"1")
-        ):
-            device.ledger.redelivered += 1
-            self.totals.redelivered += 1
-            return
-        self._elements(device, record, elements, received_us, out)
+            # Devices that were refused share this memory: the same bytes under another topic are no repeat.
+            identity = arrival.mqtt_topic.encode() + b" " + record.value
+            if not (device.recent_payloads.see(identity) and arrival.is_marked_repeat):
+                self._bury_message(device, arrival, poison, out)
+                return
+        device.ledger.redelivered += 1
+        self.totals.redelivered += 1
 
-    def _place(self, device: Device, record: RawRecord) -> Placed:
-        reject = record.headers.get(raw.REJECT)
-        if reject is not None:
-            detail = record.headers.get(raw.REJECT_DETAIL, b"").decode("utf-8", "replace")
-            raise Poison(Reason(reject.decode("ascii", "replace")), detail)
-        placed = self._routes.place(record.headers.get(raw.MQTT_TOPIC, b"").decode("utf-8", "replace"))
+    def _place(self, device: Device, arrival: Arrival, *, admitted: bool) -> Placed:
+        if not arrival.received_us:
+            raise Poison(Reason.WRONG_SHAPE, "a raw record without the bridge's `received-at` header")
+        placed = self._placed(arrival)
+        if admitted and type(placed) is Placed and placed.site != device.site:
+            device.move_to(placed.site)
+        refusal = arrival.refusal
+        if refusal is not None:
+            raise refusal
         if isinstance(placed, Rejected):
             raise Poison(placed.reason, placed.detail)
-        if placed.key != record.key:
-            raise Poison(Reason.UNROUTABLE, "the record's key is not that of the device its topic names")
-        if placed.site != device.site:
-            device.move_to(placed.site)
-        return placed
-
-    def _check_budget(self, *, admitted: bool) -> None:
         if not admitted:
             raise Poison(Reason.DEVICE_BUDGET, f"the tenant has {self._budgets.devices_per_tenant} devices already")
+        return placed
 
-    def _elements(
-        self, device: Device, record: RawRecord, elements: list[Element], received_us: int, out: list[Output]
-    ) -> None:
+    def _placed(self, arrival: Arrival) -> Placed | Rejected:
+        placed = self._routes.place(arrival.mqtt_topic)
+        if type(placed) is Placed and placed.key != arrival.record.key:
+            return Rejected(Reason.UNROUTABLE, "the record's key is not that of the device its topic names")
+        return placed
+
+    def _is_repeat(self, device: Device, arrival: Arrival, elements: list[Element]) -> bool:
+        """The same bytes again: with a time in them they are a repeat; without, only the broker can tell."""
+        if elements[0].seq is not None and (len(elements) == 1 or all(element.seq is not None for element in elements)):
+            return False
+        arrival.seen_before = device.recent_payloads.see(arrival.record.value)
+        return arrival.seen_before and (
+            arrival.is_marked_repeat or any(_tells_time(element, arrival.received_us) for element in elements)
+        )
+
+    def _elements(self, device: Device, arrival: Arrival, elements: list[Element], out: list[Output]) -> None:
         index = readings = repeated = repeated_readings = 0
         for position, element in enumerate(elements):
             entries = element.entries
             try:
-                if self._element(device, record, element, position, index, received_us, out):
+                if self._element(device, arrival, element, position, index, out):
                     readings += entries
                 else:
                     repeated += 1
                     repeated_readings += entries
             except Poison as poison:
                 if len(elements) == 1:
-                    self._bury_message(device, record, poison, out)
-                    return
+                    raise
                 readings += entries
-                for offset, sensor in enumerate(_entries(element)):
-                    self._bury_reading(device, record, sensor, index + offset, poison.reason, poison.detail, out)
+                for rank, sensor in enumerate(_entries(element)):
+                    self._bury_reading(device, arrival, sensor, index + rank, poison.reason, poison.detail, out)
             index += entries
         mine, all_of_it = device.ledger, self.totals
         if repeated == len(elements):
@@ -211,11 +213,10 @@ class PartitionPipeline:
     def _element(
         self,
         device: Device,
-        record: RawRecord,
+        arrival: Arrival,
         element: Element,
         position: int,
         index: int,
-        received_us: int,
         out: list[Output],
     ) -> bool:
         """One moment of the device; False when it was seen before. Raises Poison when nothing of it can be used."""
@@ -224,11 +225,12 @@ class PartitionPipeline:
         if element.claims is not None:
             _check_claims(element.claims, device)
         bad_time: Poison | None = None
+        received_us, offset = arrival.received_us, arrival.record.offset
         try:
             event_us, source = event_time(element.ts, received_us)
         except Poison as poison:
             bad_time, event_us, source = poison, device.sequence.high_us, TimeSource.DEVICE
-        if element.seq is not None and self._seen(device, record, element.seq, event_us, source, out):
+        if element.seq is not None and self._seen(device, arrival, element.seq, event_us, source, out):
             return False
         if bad_time is not None:
             raise bad_time
@@ -242,23 +244,24 @@ class PartitionPipeline:
             may_collide=element.seq is None and source is TimeSource.DEVICE,
             sensor_budget=self._budgets.sensors_per_device,
         )
-        for rejected in cleaned.rejected:
-            sensor, rank, reason, detail = rejected
-            self._bury_reading(device, record, sensor, index + rank, reason, detail, out)
+        if cleaned.rejected:
+            ranks = {sensor: rank for rank, sensor in enumerate(_entries(element))}
+            for sensor, reason, detail in cleaned.rejected:
+                self._bury_reading(device, arrival, sensor, index + ranks[sensor], reason, detail, out)
         values = cleaned.values
         late = not in_order and is_late(event_us, newest_us)
         if late and not device.kind.accept_late:
             ranks = {sensor: rank for rank, sensor in enumerate(_entries(element))}
             for sensor in values:
                 detail = "older than the correction horizon; the device type refuses late readings"
-                self._bury_reading(device, record, sensor, index + ranks[sensor], Reason.LATE, detail, out)
+                self._bury_reading(device, arrival, sensor, index + ranks[sensor], Reason.LATE, detail, out)
             values = {}
         device.ledger.readings_stored += len(values)
         self.totals.readings_stored += len(values)
         if cleaned.duplicates:
             device.ledger.readings_duplicates += cleaned.duplicates
             self.totals.readings_duplicates += cleaned.duplicates
-        identity = _identity(device.key, self.partition, record.offset, element, position)
+        identity = _identity(device.key, self.partition, offset, element, position)
         if values:
             out.append(
                 Output(
@@ -284,11 +287,11 @@ class PartitionPipeline:
         emitted: list[Emission] = []
         windows = device.windows
         if values and not late:
-            windows.add(event_us, values, newest_us=newest_us, offset=record.offset, emitted=emitted)
+            windows.add(event_us, values, newest_us=newest_us, offset=offset, emitted=emitted)
         if event_us > newest_us:
             device.newest_us = event_us
-            if event_us - ALLOWED_LATENESS_US >= windows.next_close_us:
-                windows.close(event_us, record.offset, emitted)
+            if event_us - ALLOWED_LATENESS_US >= windows.next_due_us:
+                windows.close(event_us, offset, emitted)
             if device.sequence.holes:
                 changes: list[RangeChange] = []
                 device.sequence.due(event_us - ALLOWED_LATENESS_US, changes)
@@ -300,12 +303,16 @@ class PartitionPipeline:
         return True
 
     def _seen(
-        self, device: Device, record: RawRecord, seq: int, event_us: int, source: TimeSource, out: list[Output]
+        self, device: Device, arrival: Arrival, seq: int, event_us: int, source: TimeSource, out: list[Output]
     ) -> bool:
-        # Without a clock of its own a device's repeat and its restarted counter look alike, but for the bytes.
-        repeated = source is not TimeSource.DEVICE and device.recent_payloads.see(record.value)
         changes: list[RangeChange] = []
-        seen = device.sequence.see(seq, event_us, repeated=repeated, changes=changes)
+        if source is TimeSource.DEVICE:
+            seen = device.sequence.see(seq, event_us, changes)
+        else:
+            # Without a clock of its own a device's repeat and its restarted counter look alike, but for the bytes.
+            if arrival.seen_before is None:
+                arrival.seen_before = device.recent_payloads.see(arrival.record.value)
+            seen = device.sequence.see(seq, event_us, changes, clocked=False, repeated=arrival.seen_before)
         if changes:
             _gaps(device, changes, out)
         return seen is Seen.DUPLICATE
@@ -360,7 +367,7 @@ class PartitionPipeline:
                     topics.AGGREGATES,
                     device.key_bytes,
                     Aggregate(
-                        id=f"{device.key}:{sensor}:{width_us // 1_000_000}s:{start_us}:{version}",
+                        id=f"{device.key}/{sensor}:{width_us}:{start_us}:{version}",
                         tenant=whose.tenant,
                         site=device.site,
                         device=whose.device,
@@ -384,17 +391,15 @@ class PartitionPipeline:
 
     # ------------------------------------------------------------------------------------------------- dead letters
 
-    def _bury_message(self, device: Device, record: RawRecord, poison: Poison, out: list[Output]) -> None:
+    def _bury_message(self, device: Device, arrival: Arrival, poison: Poison, out: list[Output]) -> None:
         for ledger in (device.ledger, self.totals):
             ledger.dead_messages[poison.reason] = ledger.dead_messages.get(poison.reason, 0) + 1
-        rejected_by_bridge = raw.REJECT in record.headers
-        stage = Stage.BRIDGE if rejected_by_bridge else Stage.DECODE
-        out.append(_dead_letter(self.partition, device, record, stage, poison.reason, poison.detail, 0, None))
+        self._bury(device, arrival, poison.reason, poison.detail, 0, None, out)
 
     def _bury_reading(
         self,
         device: Device,
-        record: RawRecord,
+        arrival: Arrival,
         sensor: str,
         index: int,
         reason: Reason,
@@ -403,7 +408,25 @@ class PartitionPipeline:
     ) -> None:
         for ledger in (device.ledger, self.totals):
             ledger.dead_readings[reason] = ledger.dead_readings.get(reason, 0) + 1
-        out.append(_dead_letter(self.partition, device, record, Stage.CLEAN, reason, detail, index, sensor))
+        self._bury(device, arrival, reason, detail, index, sensor, out)
+
+    def _bury(
+        self,
+        device: Device,
+        arrival: Arrival,
+        reason: Reason,
+        detail: str,
+        index: int,
+        sensor: str | None,
+        out: list[Output],
+    ) -> None:
+        placed = self._placed(arrival)
+        letter = dead_letter(
+            self.partition, arrival, placed if type(placed) is Placed else None, reason, detail, index, sensor
+        )
+        arrival.buried += 1
+        key = device.key_bytes if device.key_bytes == topics.UNPLACED_KEY else arrival.record.key
+        out.append(Output(topics.DEAD_LETTER, key, letter))
 
 
 def is_late(event_us: int, newest_us: int) -> bool:
@@ -412,11 +435,18 @@ def is_late(event_us: int, newest_us: int) -> bool:
     return all(event_us - event_us % width + width + horizon <= watermark_us for width, horizon in HORIZON_US.items())
 
 
-def _received(record: RawRecord) -> int:
+def _check_size(elements: list[Element]) -> None:
+    first = elements[0]
+    readings = first.entries if len(elements) == 1 else sum(max(1, element.entries) for element in elements)
+    if readings > MOST_READINGS:
+        raise Poison(Reason.TOO_LARGE, f"{readings} readings; at most {MOST_READINGS} in a message")
+
+
+def _tells_time(element: Element, received_us: int) -> bool:
     try:
-        return int(record.headers[raw.RECEIVED_AT])
-    except (KeyError, ValueError):
-        raise Poison(Reason.WRONG_SHAPE, "a raw record without the bridge's `received-at` header") from None
+        return event_time(element.ts, received_us)[1] is not TimeSource.RECEIVED
+    except Poison:
+        return True
 
 
 def _identity(key: str, partition: int, offset: int, element: Element, position: int) -> str:
@@ -428,7 +458,8 @@ def _identity(key: str, partition: int, offset: int, element: Element, position:
 
 
 def _entries(element: Element) -> list[str]:
-    return sorted([*element.values, *(element.odd or ())]) or [""]
+    """The readings' sensors in the order of their indexes; a broken element is one reading of no sensor."""
+    return sorted([*element.values, *(element.odd or ())]) if element.broken is None else [""]
 
 
 def _check_claims(claims: Mapping[str, object], device: Device) -> None:
@@ -447,7 +478,7 @@ def _gaps(device: Device, changes: list[RangeChange], out: list[Output]) -> None
                 topics.GAPS,
                 device.key_bytes,
                 Gap(
-                    id=f"{device.key}:{epoch}:{first}-{last}:{phase}",
+                    id=f"{device.key}:{epoch}:{first}:{last}:{phase}",
                     tenant=device.whose.tenant,
                     site=device.site,
                     device=device.whose.device,
@@ -459,37 +490,3 @@ def _gaps(device: Device, changes: list[RangeChange], out: list[Output]) -> None
                 ),
             )
         )
-
-
-def _dead_letter(
-    partition: int,
-    device: Device,
-    record: RawRecord,
-    stage: Stage,
-    reason: Reason,
-    detail: str,
-    index: int,
-    sensor: str | None,
-) -> Output:
-    headers = record.headers
-    placed = "$" not in device.key
-    letter = DeadLetter(
-        id=f"{partition}:{record.offset}:{index}",
-        reason=reason,
-        stage=stage,
-        detail=detail,
-        payload=record.value,
-        size=int(headers.get(raw.SIZE, b"%d" % len(record.value))),
-        mqtt_topic=headers.get(raw.MQTT_TOPIC, b"").decode("utf-8", "replace"),
-        topic=topics.RAW,
-        partition=partition,
-        offset=record.offset,
-        index=index,
-        received_us=device.received_us,
-        tenant=device.whose.tenant if placed else None,
-        site=device.site if placed else None,
-        device=device.whose.device if placed else None,
-        sensor=sensor,
-        sha256=headers[raw.SHA256].decode() if raw.SHA256 in headers else None,
-    )
-    return Output(topics.DEAD_LETTER, record.key, letter)

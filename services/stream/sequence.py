@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 MAX_HOLES: Final = 64
-"""With more holes the oldest is given up: what lies below counts as unknown, so it is accepted, not dropped."""
+"""With more holes the oldest is reported and given up: what comes from below it is accepted and no longer tracked."""
 MAX_RANGE: Final = 1_000_000
 
 
@@ -49,12 +49,17 @@ class Sequence(msgspec.Struct, array_like=True):
     high_us: int = 0
     """Event time of `high`."""
     holes: list[Hole] = []
+    gave_up: bool = False
+    """A hole of this epoch was given up: what lies below `low` is not known."""
 
-    def see(self, seq: int, event_us: int, *, repeated: bool, changes: list[RangeChange]) -> Seen:
+    def see(
+        self, seq: int, event_us: int, changes: list[RangeChange], *, clocked: bool = True, repeated: bool = False
+    ) -> Seen:
         """Take one sequence number; what becomes known of ranges is added to `changes`.
 
         `event_us` decides between a repeat and a restarted counter: a number seen before is a repeat unless its time
-        is newer than that of the highest. `repeated`: known to be a repeat by its bytes, for devices without a clock.
+        is newer than that of the highest. Not `clocked`: that time is the bridge's, so it is newer always; then a
+        number that is missing fills its hole, and what has the bytes of a message seen before is `repeated`.
         """
         high = self.high
         if seq == high + 1 and high >= 0:
@@ -70,34 +75,50 @@ class Sequence(msgspec.Struct, array_like=True):
                 changes.append(RangeChange(self.epoch, high + 1, seq - 1, missing=True, jump=True))
                 self._restart(seq, event_us, changes)
                 return Seen.NEW
-            self._open(Hole(high + 1, seq - 1, event_us, reported=False))
+            self._open(Hole(high + 1, seq - 1, event_us, reported=False), changes)
             self.high = seq
             self.high_us = event_us
             return Seen.NEW
         if repeated:
             return Seen.DUPLICATE
-        if event_us > self.high_us:
+        if event_us > self.high_us and (clocked or not self._is_missing(seq)):
             self._restart(seq, event_us, changes)
             return Seen.NEW
         if seq < self.low:
-            if self.low - seq - 1 <= MAX_RANGE:
-                if seq < self.low - 1:
-                    self._open(Hole(seq + 1, self.low - 1, self.high_us, reported=False))
-                self.low = min(seq, self.low)
+            self._reach_down(seq, changes)
             return Seen.NEW
         return self._fill(seq, changes)
 
     def due(self, watermark_us: int, changes: list[RangeChange]) -> None:
         """Report holes that were noticed before `watermark_us` and are still there."""
         for hole in self.holes:
-            if not hole.reported and hole.noticed_us <= watermark_us:
-                hole.reported = True
-                changes.append(RangeChange(self.epoch, hole.first, hole.last, missing=True))
+            if hole.noticed_us <= watermark_us:
+                self._report(hole, changes)
 
-    def _open(self, hole: Hole) -> None:
+    def _report(self, hole: Hole, changes: list[RangeChange]) -> None:
+        if not hole.reported:
+            hole.reported = True
+            changes.append(RangeChange(self.epoch, hole.first, hole.last, missing=True))
+
+    def _is_missing(self, seq: int) -> bool:
+        return any(hole.first <= seq <= hole.last for hole in self.holes)
+
+    def _open(self, hole: Hole, changes: list[RangeChange]) -> None:
         self.holes = sorted([*self.holes, hole], key=lambda h: h.first)
         if len(self.holes) > MAX_HOLES:
-            self.low = self.holes.pop(0).last + 1
+            oldest = self.holes.pop(0)
+            self._report(oldest, changes)
+            self.low = oldest.last + 1
+            self.gave_up = True
+
+    def _reach_down(self, seq: int, changes: list[RangeChange]) -> None:
+        """The epoch's first messages came out of order: it began lower than was thought."""
+        if self.gave_up or self.low - seq - 1 > MAX_RANGE:
+            return
+        if seq < self.low - 1:
+            self._open(Hole(seq + 1, self.low - 1, self.high_us, reported=False), changes)
+        if not self.gave_up:
+            self.low = seq
 
     def _fill(self, seq: int, changes: list[RangeChange]) -> Seen:
         index = next((i for i, hole in enumerate(self.holes) if hole.first <= seq <= hole.last), None)
@@ -117,8 +138,10 @@ class Sequence(msgspec.Struct, array_like=True):
 
     def _restart(self, seq: int, event_us: int, changes: list[RangeChange]) -> None:
         # What the old epoch still misses can no longer be waited for: it is reported now.
-        self.due(self.high_us, changes)
+        for hole in self.holes:
+            self._report(hole, changes)
         self.epoch += 1
         self.low = self.high = seq
         self.high_us = event_us
         self.holes = []
+        self.gave_up = False

@@ -154,13 +154,13 @@ _decode_page = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 class DeviceWindows:
     """All windows of one device."""
 
-    __slots__ = ("changed_pages", "expired_pages", "next_close_us", "open", "pages")
+    __slots__ = ("changed_pages", "expired_pages", "next_due_us", "open", "pages")
 
     def __init__(self) -> None:
         self.open: dict[PageId, dict[str, Window]] = {}
         self.pages: dict[PageId, Page] = {}
-        self.next_close_us: float = math.inf
-        """Earliest end of an open window."""
+        self.next_due_us: float = math.inf
+        """When the watermark reaches this, `close` has something to do: an open window's end, a page's horizon."""
         self.changed_pages: set[PageId] = set()
         self.expired_pages: set[PageId] = set()
 
@@ -179,8 +179,8 @@ class DeviceWindows:
                 windows = self.open.get((width, start))
                 if windows is None:
                     windows = self.open[width, start] = {}
-                    if end < self.next_close_us:
-                        self.next_close_us = end
+                    if end < self.next_due_us:
+                        self.next_due_us = end
                 for sensor, value in values.items():
                     window = windows.get(sensor)
                     if window is None:
@@ -201,12 +201,12 @@ class DeviceWindows:
             for sensor, window in windows.items():
                 emitted.append(Emission(sensor, width, start, window))
             self._write((width, start), offset, {sensor: window.pack() for sensor, window in windows.items()})
-        self.next_close_us = min((start + width for width, start in self.open), default=math.inf)
-        past = [(w, s) for w, s in self.pages if s + w + HORIZON_US[w] <= watermark_us]
+        past = [page_id for page_id in self.pages if _horizon_of(page_id) <= watermark_us]
         for page_id in past:
             del self.pages[page_id]
             self.changed_pages.discard(page_id)
             self.expired_pages.add(page_id)
+        self._set_next_due()
 
     def still_open(self, before_us: int) -> list[Emission]:
         """Open windows that end before `before_us`, to be shown while their device is silent; nothing changes."""
@@ -240,6 +240,12 @@ class DeviceWindows:
         self.pages[page_id] = Page(offset, _encode_page(packed))
         self.changed_pages.add(page_id)
         self.expired_pages.discard(page_id)
+        # A device that only ever corrects has no open window whose end would let its pages go.
+        self.next_due_us = min(self.next_due_us, _horizon_of(page_id))
+
+    def _set_next_due(self) -> None:
+        ends = [start + width for width, start in self.open]
+        self.next_due_us = min([*ends, *map(_horizon_of, self.pages)], default=math.inf)
 
     def pack_open(self) -> list[tuple[int, int, dict[str, bytes]]]:
         """The open windows, for the device's snapshot."""
@@ -248,10 +254,16 @@ class DeviceWindows:
             for (width, start), windows in sorted(self.open.items())
         ]
 
-    def unpack_open(self, packed: list[tuple[int, int, dict[str, bytes]]]) -> None:
-        """Take up the open windows of a snapshot."""
+    def restore(self, packed: list[tuple[int, int, dict[str, bytes]]], pages: dict[PageId, Page]) -> None:
+        """Take up the open windows of a snapshot, and the pages."""
         self.open = {
             (width, start): {sensor: unpack(window) for sensor, window in windows.items()}
             for width, start, windows in packed
         }
-        self.next_close_us = min((start + width for width, start in self.open), default=math.inf)
+        self.pages = pages
+        self._set_next_due()
+
+
+def _horizon_of(page_id: PageId) -> int:
+    width, start = page_id
+    return start + width + HORIZON_US[width]

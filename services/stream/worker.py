@@ -10,8 +10,9 @@ from typing import Protocol
 import msgspec
 
 from schemas import topics
+from services.stream.arrival import RawRecord
 from services.stream.device_table import Restored
-from services.stream.pipeline import Output, PartitionPipeline, RawRecord
+from services.stream.pipeline import Output, PartitionPipeline
 
 _encode = msgspec.json.Encoder().encode
 
