@@ -32,6 +32,8 @@ log = logging.get("bridge.mqtt")
 
 _READ_BYTES: Final = 64 * 1024
 _MISC_S: Final = 0.5
+_LASTING_S: Final = 10.0
+"""A connection shorter than this leaves the backoff where it was; Mosquitto 2.0.11 tells nobody of a take-over."""
 _PINGREQ: Final = b"\xc0\x00"
 
 _TAKEN_OVER: Final = 0x8E
@@ -68,6 +70,7 @@ class Connection:
         self._misc_at = 0.0
         self._heard_all_at = 0.0
         self._keepalive_s = settings.keepalive_s
+        self._connected_at = 0.0
         self._sessions = 0
         self._down_logged = False
         self._client = mqtt.client(settings, client_id=options.client_id, manual_ack=True)
@@ -128,6 +131,7 @@ class Connection:
             return
         self._connect_at = now + self._backoff.next_s()
         self._splitter = Splitter()
+        self._heard_all_at = now
         try:
             self._client.reconnect()
         except OSError as error:
@@ -194,7 +198,7 @@ class Connection:
                     f"MQTT broker {self._where} refused to subscribe {one} with QoS 1: {reason}; let client"
                     f" {self._client_id} read it"
                 )
-        self._backoff.reset()
+        self._connected_at = time.monotonic()
         self._down_logged = False
         self._health.has("mqtt")
         metrics.CONNECTIONS.inc()
@@ -204,13 +208,17 @@ class Connection:
         self, _client: paho.Client, _data: Any, flags: paho.DisconnectFlags, reason: ReasonCode, _properties: Any
     ) -> None:
         self._forget()
+        lasted_s = time.monotonic() - self._connected_at
+        if lasted_s >= _LASTING_S:
+            self._backoff.reset()
         if flags.is_disconnect_packet_from_server and reason.value == _TAKEN_OVER:
             raise ConfigurationError(
                 f"another client took over the session {self._client_id}; give each bridge its own"
                 " WEIR_BRIDGE__CLIENT_ID (and one WEIR_BRIDGE__SHARED_GROUP)"
             )
         if reason.is_failure or flags.is_disconnect_packet_from_server:
-            self._say_down(str(reason))
+            short = f", {lasted_s:.1f} s after it was made: does another client use the id {self._client_id}?"
+            self._say_down(f"connection lost ({reason})" + (short if lasted_s < _LASTING_S else ""))
 
     def _say_down(self, why: str) -> None:
         self._health.wait_for("mqtt", f"{self._where}: {why}")
