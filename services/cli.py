@@ -3,6 +3,9 @@
 Each command's work is done elsewhere: services in their own folder, everything else in `services/console/`.
 """
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from services.runtime import process
@@ -15,10 +18,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# A service imports its own client libraries only, so that each process starts fast and small.
+# A service imports its own client libraries only, so that each process starts fast and small. Commands stand in the
+# order in which `weir --help` shows them.
+SERVICE = "Services, one process each"
+STACK = "Everything on this machine"
+LOOK = "Looking at what runs"
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def bridge() -> None:
     """Run the bridge: MQTT -> telemetry.raw."""
     from services.bridge.service import run  # noqa: PLC0415
@@ -26,7 +33,7 @@ def bridge() -> None:
     process.run("bridge", run)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def stream() -> None:
     """Run a stream worker: clean, aggregate, score."""
     from services.stream.service import run  # noqa: PLC0415
@@ -34,7 +41,7 @@ def stream() -> None:
     process.run("stream", run)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def sink() -> None:
     """Run the sink: results -> InfluxDB."""
     from services.sink.service import run  # noqa: PLC0415
@@ -42,12 +49,117 @@ def sink() -> None:
     process.run("sink", run)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVICE)
 def alerts() -> None:
     """Run the alerts: rules -> alarms."""
     from services.alerts.service import run  # noqa: PLC0415
 
     process.run("alerts", run)
+
+
+@app.command(rich_help_panel=STACK)
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
+    demo: Annotated[
+        bool | None,
+        typer.Option("--demo/--no-demo", help="Replay real data with faults. Default: yes, but no with --detach."),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Devices of the demo.")] = 12,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until everything must be ready.")] = 180.0,
+) -> None:
+    """Start Kafka, Mosquitto, InfluxDB and all of Weir, and show live what flows; Ctrl-C ends all of it.
+
+    With --detach it returns when everything is ready, and `weir down` ends it; then no demo runs, unless asked for.
+    Data and logs lie in LOCAL_RUN_DIR (default: .run in the checkout). Ports: LOCAL_MQTT_PORT, LOCAL_KAFKA_PORT,
+    LOCAL_KAFKA_CONTROLLER_PORT, LOCAL_INFLUX_PORT, and WEIR_BRIDGE__HTTP_PORT and so on.
+    """
+    from services.console import ending, up  # noqa: PLC0415
+
+    options = up.UpOptions(
+        detach=detach, demo=not detach if demo is None else demo, devices=devices, deadline_s=timeout
+    )
+    ending.run(lambda: up.up(options))
+
+
+@app.command(rich_help_panel=STACK)
+def down() -> None:
+    """Stop what `weir up` started; fine when nothing runs."""
+    from services.console import ending, up  # noqa: PLC0415
+
+    ending.run(up.down)
+
+
+@app.command(rich_help_panel=STACK)
+def replay(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Recordings: CSV files, or river:WaterFlow (the default).")
+    ] = None,
+    *,
+    devices: Annotated[int, typer.Option(help="How many devices.")] = 10,
+    prefix: Annotated[str, typer.Option(help="Devices are called PREFIX-01, PREFIX-02, ...")] = "pump",
+    tenant: Annotated[str, typer.Option(help="Whose devices they are.")] = "demo",
+    site: Annotated[list[str] | None, typer.Option(help="Where they stand, in turn; may be given again.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Messages per second and device; 0: as fast as they are taken. Default: 1, or --speed."),
+    ] = None,
+    speed: Annotated[float | None, typer.Option(help="As recorded, so many times faster.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Event time of the first reading; then replayed once, spaced as recorded.")
+    ] = None,
+    history: Annotated[int, typer.Option(help="Readings of the past that each device uploads first.")] = 0,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Stop when each device has replayed its recording.")] = False,
+    messages: Annotated[int | None, typer.Option(help="Stop after so many live readings of each device.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="kind@device:sensor:at+duration[:size], or random; may be given again."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Write what is anomalous here, as JSON lines.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same values and faults.")] = 1,
+    connections: Annotated[int, typer.Option(help="Most MQTT connections.")] = 200,
+) -> None:
+    """Replay recordings as devices over MQTT, with faults.
+
+    Kinds of faults: spike, step, drift, stuck, drop-out, nan, clock-jump, duplicate, late. Example:
+    weir replay pumps.csv --speed 60 --devices 50 --fault step@pump-03:flow:2m+60s:6
+    """
+    from services.console import ending, replay  # noqa: PLC0415
+    from services.console.times import parse_time  # noqa: PLC0415
+    from services.simulator.options import ReplayOptions  # noqa: PLC0415
+
+    def command() -> int:
+        default = ReplayOptions()
+        options = ReplayOptions(
+            files=tuple(files) if files else default.files,
+            devices=devices,
+            prefix=prefix,
+            tenant=tenant,
+            sites=tuple(site) if site else default.sites,
+            rate=default.rate if rate is None and speed is None else rate,
+            speed=default.speed if speed is None else speed,
+            start_us=None if start is None else parse_time(start),
+            history=history,
+            duration_s=duration,
+            once=once,
+            messages=messages,
+            faults=tuple(fault or ()),
+            labels_file=labels,
+            seed=seed,
+            connections=connections,
+        )
+        return replay.run(options)
+
+    ending.run(command)
+
+
+@app.command(rich_help_panel=LOOK)
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show what runs, rates, lag, and the ledger; exit code 0 if everything is fine, else 1."""
+    from services.console import ending, status  # noqa: PLC0415
+
+    ending.run(lambda: status.run(as_json=as_json))
 
 
 def main() -> None:

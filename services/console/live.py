@@ -1,0 +1,112 @@
+"""Shows what flows, once a second, from the topics themselves; on a terminal as a table, else as a line every 5 s."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+
+from deploy.local.errors import NotRunning
+from deploy.local.stack import Stack
+from deploy.local.supervision import ProgramState
+from schemas import topics
+from services.console.live_state import LiveState, labels_in
+from services.console.live_table import Frame, draw, plain_line
+from services.console.records import Reader
+from services.runtime.settings import KafkaSettings
+
+REFRESH_S: Final = 1.0
+LINE_S: Final = 5.0
+FOLLOWED: Final = (topics.CLEAN, topics.SCORES, topics.ANOMALIES, topics.ALERT_EVENTS, topics.METRICS)
+_MOST: Final = 20_000
+"""Records between two pictures; what is beyond waits for the next one."""
+
+
+class View:
+    """The running stack as a picture."""
+
+    def __init__(self, stack: Stack, kafka: KafkaSettings, note: str, labels: Path | None) -> None:
+        self._stack = stack
+        self._note = note
+        self._labels = labels
+        self._labels_read = 0
+        self._state = LiveState()
+        self._reader = Reader(kafka)
+        self._reader.follow(FOLLOWED)
+        self._begun_s = time.monotonic()
+        self._states: Mapping[str, ProgramState] = {}
+
+    def show(self) -> None:
+        """Until the caller is interrupted, or somebody else stops the stack."""
+        try:
+            if sys.stdout.isatty():
+                self._table()
+            else:
+                self._lines()
+        except NotRunning:
+            return
+
+    def _table(self) -> None:
+        console = Console()
+        with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                width, height = console.size
+                live.update(draw(self._state, self._frame(width, height)), refresh=True)
+                self._look(REFRESH_S)
+
+    def _lines(self) -> None:
+        while True:
+            self._look(LINE_S)
+            sys.stdout.write(plain_line(self._state, self._states, time.strftime("%H:%M:%S")) + "\n")
+            sys.stdout.flush()
+
+    def _look(self, seconds: float) -> None:
+        """Take in what flows for so long."""
+        end = time.monotonic() + seconds
+        taken = 0
+        while (left := end - time.monotonic()) > 0:
+            # Short waits: a signal is answered between them.
+            entries = self._reader.take(1000, min(left, 0.2)) if taken < _MOST else []
+            if not entries and taken >= _MOST:
+                time.sleep(min(left, 0.2))
+            taken += len(entries)
+            now_s = time.monotonic()
+            self._read_labels()
+            for entry in entries:
+                self._state.take(entry.record, now_s)
+        self._states = self._stack.states()
+
+    def _read_labels(self) -> None:
+        if self._labels is None or not self._labels.exists():
+            return
+        if self._labels.stat().st_size < self._labels_read:
+            # The simulator was started again, and begins the file anew.
+            self._labels_read = 0
+        with self._labels.open("rb") as file:
+            file.seek(self._labels_read)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._labels_read += len(whole)
+        for label in labels_in(whole.splitlines()):
+            self._state.inject(label)
+
+    def _frame(self, width: int, height: int) -> Frame:
+        host, port = self._stack.mqtt_address
+        self._states = self._states or self._stack.states()
+        return Frame(
+            states=self._states,
+            addresses=(
+                ("MQTT", f"{host}:{port}", "mosquitto"),
+                ("Kafka", self._stack.kafka_bootstrap, "kafka"),
+                ("InfluxDB", self._stack.influx_url, "influxdb"),
+            ),
+            logs=str(self._stack.run_dir / "logs"),
+            note=self._note,
+            uptime_s=time.monotonic() - self._begun_s,
+            now_s=time.monotonic(),
+            width=width,
+            height=height,
+        )

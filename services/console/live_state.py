@@ -1,0 +1,221 @@
+"""What the live table knows: devices, anomalies and alarms as they flowed past. Pure; times are arguments."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from schemas.alarm import AlarmEvent, AlarmPhase
+from schemas.anomaly import Anomaly, AnomalyPhase
+from schemas.metrics import ServiceMetrics
+from schemas.telemetry import Clean, ModelState, Score
+from services.console.pulse import Pulse
+from services.simulator.faults import FaultKind
+from services.simulator.labels import RECORDED, Label
+
+MOST_DEVICES: Final = 5000
+"""Beyond, the device that was met first is forgotten: what is shown must not grow with what devices invent."""
+_EVENTS: Final = 50
+_TRACE: Final = 60
+_RATE_S: Final = 10.0
+_FOUND_WITHIN_US: Final = 60_000_000
+"""An anomaly that opens this long after a fault has ended is still that fault's: a window or a memory held it."""
+TO_BE_FOUND: Final = frozenset({FaultKind.SPIKE, FaultKind.STEP, FaultKind.DRIFT, FaultKind.STUCK})
+"""Faults that change values. The others show as dead letters, gaps, redeliveries or repaired times."""
+
+
+class Device:
+    """One device as its records show it."""
+
+    __slots__ = (
+        "_arrivals",
+        "alarms",
+        "anomaly",
+        "key",
+        "name",
+        "progress",
+        "score",
+        "sensors",
+        "site",
+        "state",
+        "tenant",
+        "trace",
+        "values",
+    )
+
+    def __init__(self, tenant: str, site: str, name: str) -> None:
+        self.tenant, self.site, self.name = tenant, site, name
+        self.key = f"{tenant}/{name}"
+        self.values: dict[str, float] = {}
+        self.sensors: dict[str, float] = {}
+        """Sensor -> its latest score."""
+        self.score = 0.0
+        self.state = ModelState.LEARNING
+        self.progress = 0.0
+        self.trace: deque[float] = deque(maxlen=_TRACE)
+        self.anomaly: Anomaly | None = None
+        self.alarms: dict[str, AlarmEvent] = {}
+        self._arrivals: deque[tuple[float, int]] = deque(maxlen=2000)
+
+    def arrived(self, at_s: float, readings: int) -> None:
+        """Readings came."""
+        self._arrivals.append((at_s, readings))
+
+    def readings_per_second(self, now_s: float) -> float:
+        """Over the last ten seconds, or since the first reading, if that is less."""
+        arrivals = self._arrivals
+        while arrivals and arrivals[0][0] < now_s - _RATE_S:
+            arrivals.popleft()
+        if len(arrivals) < 2:
+            return 0.0
+        return sum(count for _, count in arrivals) / max(now_s - arrivals[0][0], 1.0)
+
+    @property
+    def urgency(self) -> tuple[float, ...]:
+        """Sorts the worst first; coarse, so that rows keep their places while nothing happens."""
+        peak = self.anomaly.peak if self.anomaly else 0.0
+        return (-peak, -len(self.alarms), -round(max(self.score - 0.3, 0.0), 1))
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One line of what happened. `mark` is the kind: opened, updated, closed, raised, cleared, fault."""
+
+    at_us: int
+    mark: str
+    device: str
+    text: str
+    severity: str = ""
+
+
+class Fault(msgspec.Struct):
+    """An injected fault, and the anomaly by which it was found."""
+
+    label: Label
+    found_after_s: float | None = None
+
+
+class LiveState:
+    """Everything shown. Feed it records in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.pulse = Pulse()
+        self.devices: dict[str, Device] = {}
+        self.events: deque[Event] = deque(maxlen=_EVENTS)
+        self.faults: deque[Fault] = deque(maxlen=500)
+        self.readings = 0
+        self.anomalies = 0
+        self.alarms = 0
+
+    def take(self, record: Any, at_s: float) -> None:
+        """One record of a followed topic, at this moment (any clock in seconds that does not leap)."""
+        match record:
+            case Score():
+                self._score(record)
+            case Clean():
+                self._clean(record, at_s)
+            case Anomaly():
+                self._anomaly(record)
+            case AlarmEvent():
+                self._alarm(record)
+            case ServiceMetrics():
+                self.pulse.add(record)
+
+    def inject(self, label: Label) -> None:
+        """A fault that the simulator has begun; a known anomaly of the recording is no fault."""
+        if label.kind == RECORDED:
+            return
+        self.faults.append(Fault(label))
+        size = "" if label.size is None else f" by {label.size:g}{' s' if label.kind not in TO_BE_FOUND else 'σ'}"
+        where = "" if label.sensor == "*" else f" of {label.sensor}"
+        lasts = (label.to_us - label.from_us) / 1e6
+        self._happened(
+            Event(label.from_us, "fault", label.device, f"injected: {label.kind}{where}{size} for {lasts:.0f} s")
+        )
+
+    def worst_first(self) -> list[Device]:
+        """Devices by urgency, then by name."""
+        return sorted(self.devices.values(), key=lambda device: (device.urgency, device.key))
+
+    def open_anomalies(self) -> int:
+        """Anomalies that are open now."""
+        return sum(device.anomaly is not None for device in self.devices.values())
+
+    def active_alarms(self) -> int:
+        """Alarms that are raised now."""
+        return sum(len(device.alarms) for device in self.devices.values())
+
+    def found(self) -> tuple[int, int]:
+        """How many injected faults that change values were found, and how many there were."""
+        changing = [fault for fault in self.faults if fault.label.kind in TO_BE_FOUND]
+        return sum(fault.found_after_s is not None for fault in changing), len(changing)
+
+    def _device(self, tenant: str, site: str, name: str) -> Device:
+        key = f"{tenant}/{name}"
+        device = self.devices.get(key)
+        if device is None:
+            if len(self.devices) >= MOST_DEVICES:
+                del self.devices[next(iter(self.devices))]
+            device = self.devices[key] = Device(tenant, site, name)
+        return device
+
+    def _clean(self, record: Clean, at_s: float) -> None:
+        device = self._device(record.tenant, record.site, record.device)
+        device.values |= record.values
+        device.arrived(at_s, len(record.values))
+        self.readings += len(record.values)
+
+    def _score(self, record: Score) -> None:
+        device = self._device(record.tenant, record.site, record.device)
+        device.score, device.state, device.progress = record.score, record.state, record.progress
+        device.sensors = {sensor: part.score for sensor, part in record.sensors.items()}
+        device.trace.append(record.score)
+
+    def _anomaly(self, record: Anomaly) -> None:
+        device = self._device(record.tenant, record.site, record.device)
+        device.anomaly = None if record.phase is AnomalyPhase.CLOSED else record
+        text = record.sentence
+        if record.phase is AnomalyPhase.OPENED:
+            self.anomalies += 1
+            text += self._explained(record)
+        elif record.phase is AnomalyPhase.CLOSED:
+            seconds = ((record.end_us or record.event_us) - record.opened_us) / 1e6
+            text = f"as usual again; {seconds:.0f} s over the line, peak {record.peak:.2f}"
+        self._happened(Event(record.event_us, str(record.phase), record.device, text, str(record.severity)))
+
+    def _explained(self, opened: Anomaly) -> str:
+        for fault in reversed(self.faults):
+            label = fault.label
+            if (
+                (label.tenant, label.device) == (opened.tenant, opened.device)
+                and fault.found_after_s is None
+                and label.kind in TO_BE_FOUND
+                and label.from_us <= opened.opened_us <= label.to_us + _FOUND_WITHIN_US
+            ):
+                fault.found_after_s = (opened.opened_us - label.from_us) / 1e6
+                return f" [{label.kind} found after {fault.found_after_s:.0f} s]"
+        return ""
+
+    def _alarm(self, record: AlarmEvent) -> None:
+        device = self._device(record.tenant, record.site, record.device)
+        if record.phase is AlarmPhase.RAISED:
+            device.alarms[record.alarm] = record
+            self.alarms += 1
+        else:
+            device.alarms.pop(record.alarm, None)
+        text = f"alarm {record.phase}: {record.rule}"
+        self._happened(Event(record.at_us, str(record.phase), record.device, text, str(record.severity)))
+
+    def _happened(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def labels_in(lines: Iterable[bytes]) -> list[Label]:
+    """Labels of a labels file; a line that is still being written is left out."""
+    labels = []
+    for line in lines:
+        try:
+            labels.append(msgspec.json.decode(line, type=Label))
+        except msgspec.DecodeError:
+            continue
+    return labels

@@ -1,0 +1,250 @@
+"""Draws the live table: plain data in, lines of text that fit the terminal out."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from deploy.local.supervision import ProgramState
+from schemas.telemetry import ModelState
+from services.console.live_state import Device, Event, LiveState
+from services.console.programs import SERVICES
+from services.console.pulse import adds_up, verdict
+
+LINE: Final = 0.5
+_BAR: Final = 10
+_SPARKS: Final = " ▁▂▃▄▅▆▇█"
+_WIDE: Final = 110
+_EVENT_LINES: Final = (3, 8)
+"""Fewest and most."""
+_STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "red", "FATAL": "red", "EXITED": "red"}
+_MARKS: Final = {
+    "fault": ("⚑", "magenta"),
+    "opened": ("▲", "red"),
+    "updated": ("▲", "red"),
+    "closed": ("▽", "green"),
+    "raised": ("●", "bold red"),
+    "cleared": ("○", "green"),
+}
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """What stands around the devices.
+
+    `states` are the supervisor's; `now_s` is by the clock that `LiveState` was fed by; `note` says what runs.
+    """
+
+    states: Mapping[str, ProgramState]
+    addresses: Sequence[tuple[str, str, str]]
+    """(name, address, program)."""
+    logs: str
+    note: str
+    uptime_s: float
+    now_s: float
+    width: int
+    height: int
+
+
+def draw(state: LiveState, frame: Frame) -> RenderableType:
+    """The whole picture, no higher than the terminal."""
+    head: list[RenderableType] = [*_header(frame), Text(), _services(state, frame), Text()]
+    foot = _ledger(state)
+    fixed = 4 + 1 + len(SERVICES) + 1 + 1 + len(foot)
+    # The terminal's last line stays free: writing into its corner scrolls some of them.
+    room = max(frame.height - fixed - 1, 4)
+    fewest, most = _EVENT_LINES
+    devices = state.worst_first()
+    for_events = min(max(room - len(devices) - 3, fewest), most)
+    for_devices = max(room - for_events - 2, 1)
+    shown = devices[: for_devices if len(devices) <= for_devices else for_devices - 1]
+    more = len(devices) - len(shown)
+    return Group(
+        *head,
+        _devices(shown, frame),
+        *([Text(f"  and {more} more", style="dim")] if more else []),
+        Rule(style="dim"),
+        *_events(list(state.events)[-for_events:]),
+        *foot,
+    )
+
+
+def plain_line(state: LiveState, states: Mapping[str, ProgramState], clock: str) -> str:
+    """One line for a log, where there is no terminal."""
+    parts = [clock]
+    for service in SERVICES:
+        vital = state.pulse.vital(service)
+        running = states[service].state if service in states else "ABSENT"
+        if running != "RUNNING":
+            parts.append(f"{service} {running}")
+        elif vital is None:
+            parts.append(f"{service} no report yet")
+        else:
+            parts.append(f"{service} {_rate(vital.rate)}/s lag {vital.lag}")
+    ready = sum(device.state is ModelState.READY for device in state.devices.values())
+    found, injected = state.found()
+    ledger = state.pulse.ledger()
+    dead = sum(ledger.dead_messages.values())
+    parts += [
+        f"devices {len(state.devices)} ({ready} ready)",
+        f"anomalies {state.anomalies} ({state.open_anomalies()} open)",
+        f"alarms {state.alarms} ({state.active_alarms()} active)",
+        *([f"faults found {found} of {injected}"] if injected else []),
+        f"ledger {ledger.received} = {ledger.decoded} + {dead} + {ledger.redelivered}: {verdict(ledger)}",
+    ]
+    return " | ".join(parts)
+
+
+def bar(score: float, width: int = _BAR) -> Text:
+    """A score in [0, 1] as a bar with the alarm line in its middle."""
+    filled = min(max(round(score * width), 0), width)
+    style = "red" if score >= LINE else "yellow" if score >= LINE * 0.8 else "green"
+    text = Text()
+    for cell in range(width):
+        if cell < filled:
+            text.append("█", style)
+        else:
+            text.append("│" if cell == width // 2 else "·", "dim")
+    return text
+
+
+def spark(scores: Iterable[float], width: int) -> Text:
+    """The course of the latest scores, a cell each."""
+    text = Text()
+    latest = list(scores)[-width:]
+    text.append(" " * (width - len(latest)))
+    for score in latest:
+        level = min(int(score * len(_SPARKS)), len(_SPARKS) - 1)
+        text.append(_SPARKS[max(level, 1)], "red" if score >= LINE else "cyan")
+    return text
+
+
+def _header(frame: Frame) -> list[Text]:
+    minutes, seconds = divmod(int(frame.uptime_s), 60)
+    first = Text.assemble(("Weir", "bold cyan"), f"  {frame.note}  ", (f"up {minutes}:{seconds:02}", "dim"))
+    second = Text()
+    for name, address, program in frame.addresses:
+        state = frame.states.get(program)
+        second.append("● ", _STATE_STYLES.get(state.state, "dim") if state else "red")
+        second.append(f"{name} ", "bold")
+        second.append(f"{address}   ")
+    third = Text.assemble(("logs ", "bold"), frame.logs, ("   Ctrl-C ends all of it", "dim"))
+    lines = [first, second, third]
+    for line in lines:
+        line.truncate(frame.width, overflow="ellipsis")
+    return lines
+
+
+def _services(state: LiveState, frame: Frame) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name, justify in (("service", "left"), ("state", "left"), ("pid", "right"), ("does", "right"), ("lag", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for service in SERVICES:
+        known = frame.states.get(service)
+        vital = state.pulse.vital(service)
+        does, lag = "…", Text()
+        if vital is not None:
+            does = f"{_rate(vital.rate)} {vital.unit}/s"
+            lag = Text(f"{vital.lag:,} {vital.waiting}", style="" if vital.lag < 1000 else "yellow")
+        running = known.state if known else "ABSENT"
+        table.add_row(
+            Text(service, "bold"),
+            Text(running.lower(), _STATE_STYLES.get(running, "red")),
+            str(known.pid) if known and known.pid else "-",
+            does,
+            lag,
+        )
+    return table
+
+
+def _devices(devices: Sequence[Device], frame: Frame) -> Table:
+    wide = frame.width >= _WIDE
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    table.add_column("device", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("read/s", justify="right", no_wrap=True)
+    table.add_column("score", no_wrap=True)
+    if wide:
+        table.add_column("latest", no_wrap=True)
+    table.add_column("values, or what is wrong", no_wrap=True, overflow="ellipsis", ratio=1)
+    for device in devices:
+        score = Text.assemble(bar(device.score), f" {device.score:.2f}")
+        table.add_row(
+            Text(device.name, "bold red" if device.anomaly else "bold"),
+            _state(device),
+            f"{device.readings_per_second(frame.now_s):.1f}",
+            score,
+            *([spark(device.trace, 20)] if wide else []),
+            _condition(device),
+        )
+    return table
+
+
+def _state(device: Device) -> Text:
+    if device.alarms:
+        return Text("ALARM", "bold white on red")
+    if device.anomaly is not None:
+        return Text("anomaly", "red")
+    if device.state is ModelState.READY:
+        return Text("ready", "green")
+    return Text(f"learns {device.progress:.0%}", "yellow")
+
+
+def _condition(device: Device) -> Text:
+    if device.anomaly is not None:
+        return Text(device.anomaly.sentence, "red")
+    text = Text()
+    for sensor, value in device.values.items():
+        text.append(f"{sensor} ", "dim")
+        text.append(f"{value:.4g}  ", "red" if device.sensors.get(sensor, 0.0) >= LINE else "")
+    return text
+
+
+def _events(events: Sequence[Event]) -> list[Text]:
+    if not events:
+        return [Text("no anomaly yet", "dim")]
+    lines = []
+    for event in events:
+        sign, style = _MARKS[event.mark]
+        line = Text.assemble(
+            (time.strftime("%H:%M:%S ", time.localtime(event.at_us / 1e6)), "dim"),
+            (f"{sign} ", style),
+            (f"{event.device} ", "bold"),
+            event.text,
+        )
+        line.no_wrap, line.overflow = True, "ellipsis"
+        lines.append(line)
+    return lines
+
+
+def _ledger(state: LiveState) -> list[Text]:
+    ledger = state.pulse.ledger()
+    tick = ("✓", "bold green") if adds_up(ledger) else ("✗", "bold red")
+    found, injected = state.found()
+    counts = Text.assemble(
+        (f"{state.anomalies}", "bold"),
+        f" anomalies ({state.open_anomalies()} open)  ",
+        (f"{state.alarms}", "bold"),
+        f" alarms ({state.active_alarms()} active)",
+    )
+    if injected:
+        counts.append(f"  {found} of {injected} injected value faults found")
+    line = Text.assemble(
+        ("messages ", "dim"),
+        f"received {ledger.received:,} = decoded {ledger.decoded:,}"
+        f" + dead-lettered {sum(ledger.dead_messages.values()):,} + redelivered {ledger.redelivered:,} ",
+        tick,
+        "" if adds_up(ledger) else f" {verdict(ledger)}",
+    )
+    lines = [counts, line]
+    for each in lines:
+        each.no_wrap, each.overflow = True, "ellipsis"
+    return lines
+
+
+def _rate(rate: float | None) -> str:
+    return "…" if rate is None else f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
