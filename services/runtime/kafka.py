@@ -4,8 +4,9 @@ Producers are idempotent with acks=all and never give up a record on their own (
 as a full queue, not as a lost record. Consumers commit by hand only.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from confluent_kafka import (
@@ -27,6 +28,9 @@ from services.runtime.errors import ConfigurationError, Unavailable
 from services.runtime.settings import KafkaSettings
 
 log = logging.get("kafka")
+
+_ASK_S = 3.0
+"""One try to reach Kafka; short, so that a service which waits for it can be stopped."""
 
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
 
@@ -99,8 +103,15 @@ def admin(settings: KafkaSettings) -> AdminClient:
     return AdminClient(client_config(settings))
 
 
-def ensure_topics(settings: KafkaSettings, *, deadline_s: float = 60.0) -> int:
+def ensure_topics(
+    settings: KafkaSettings,
+    *,
+    deadline_s: float = 60.0,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
     """Create the topics that are missing and check that all have one partition count; returns that count.
+
+    Waits for an absent Kafka with backoff, and says so once. Returns 0 where `should_stop` came first.
 
     Raises:
         Unavailable: Kafka did not answer by the deadline.
@@ -108,22 +119,27 @@ def ensure_topics(settings: KafkaSettings, *, deadline_s: float = 60.0) -> int:
     """
     client, backoff = admin(settings), Backoff(limit_s=2.0)
     deadline = time.monotonic() + deadline_s
-    warned = False
-    while True:
+    away = False
+    while not should_stop():
         try:
-            return _create_and_check(client, settings)
+            partitions = _create_and_check(client, settings)
         except KafkaException as error:
             if time.monotonic() > deadline:
                 raise Unavailable(f"Kafka at {settings.bootstrap} did not answer: {error}") from error
-            if not warned:
+            if not away:
                 log.warning("kafka_unavailable", bootstrap=settings.bootstrap)
-                warned = True
+                away = True
             time.sleep(backoff.next_s())
+        else:
+            if away:
+                log.info("kafka_available", bootstrap=settings.bootstrap)
+            return partitions
+    return 0
 
 
 def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:
     prefix = settings.topic_prefix
-    there = client.list_topics(timeout=5).topics
+    there = client.list_topics(timeout=_ASK_S).topics
     missing = [t for t in topics.ALL if prefix + t.name not in there]
     ours = [prefix + t.name for t in topics.ALL]
     counts = {name: len(there[name].partitions) for name in ours if name in there}
@@ -140,7 +156,7 @@ def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:
                     raise
             else:
                 log.info("topic_created", topic=name, partitions=partitions)
-    there = client.list_topics(timeout=5).topics
+    there = client.list_topics(timeout=_ASK_S).topics
     absent = [name for name in ours if name not in there or not there[name].partitions]
     if absent:
         raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"not there yet: {absent}"))
@@ -153,16 +169,8 @@ def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:
 
 
 def wait_for_topics(settings: KafkaSettings, should_stop: Callable[[], bool]) -> int:
-    """`ensure_topics` as often as it takes, for services that start before Kafka.
-
-    Returns the partition count, or 0 where `should_stop` said so first.
-    """
-    while not should_stop():
-        try:
-            return ensure_topics(settings, deadline_s=10.0)
-        except Unavailable:
-            continue
-    return 0
+    """`ensure_topics` for as long as it takes; 0 where `should_stop` came first."""
+    return ensure_topics(settings, deadline_s=math.inf, should_stop=should_stop)
 
 
 def topic_id(settings: KafkaSettings, topic: str) -> str:
@@ -175,3 +183,30 @@ def topic_id(settings: KafkaSettings, topic: str) -> str:
 def watermarks(client: Consumer, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
     """Partition -> (first offset, next offset)."""
     return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
+
+
+def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> Iterator[Message]:
+    """All records of some partitions up to where they end now; the order holds within each partition.
+
+    The true end: what an open transaction hides is read too.
+
+    Raises:
+        KafkaException: A partition cannot be read.
+    """
+    client = reader(settings, **{"isolation.level": "read_uncommitted"})
+    try:
+        name = settings.topic_prefix + topic
+        bounds = watermarks(client, name, partitions)
+        ends = {p: end for p, (first, end) in bounds.items() if first < end}
+        client.assign([TopicPartition(name, p, bounds[p][0]) for p in ends])
+        while ends:
+            for message in client.consume(2000, 0.05):
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's codes have no other name
+                    raise KafkaException(error)
+            places = client.position([TopicPartition(name, p) for p in ends])
+            ends = {at.partition: ends[at.partition] for at in places if at.offset < ends[at.partition]}
+    finally:
+        client.close()

@@ -129,7 +129,6 @@ class Intake(Service):
         self._health = health
         self._hand_over = hand_over
         self._raw = settings.kafka.topic_prefix + topics.RAW
-        self._state_topic = settings.kafka.topic_prefix + topics.STREAM_STATE
         self._log = KafkaLog(settings, health, lambda: self._gave_up)
         self.worker = Worker(self._log, open_partition)
         self._reporter = Reporter(self._log.producer, "stream", prefix=settings.kafka.topic_prefix)
@@ -295,10 +294,12 @@ class Intake(Service):
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         with crash_only():
+            states = self._read_states([at.partition for at in assigned])
             for at in consumer.committed(assigned, timeout=30):
-                _raise(at.error)
+                if at.error is not None:
+                    raise KafkaException(at.error)
                 low, end = consumer.get_watermark_offsets(TopicPartition(self._raw, at.partition), timeout=30)
-                restored, known_id = recovery.merge(self._read_state(at.partition))
+                restored, known_id = recovery.merge(states[at.partition])
                 recovery.check_origin(at.partition, restored, known_id, self._raw_id, end)
                 following = at.offset if at.offset >= 0 else low
                 self.worker.assign(at.partition, restored, following)
@@ -323,25 +324,11 @@ class Intake(Service):
         consumer.incremental_unassign(gone)
         log.info(event, partitions=partitions)
 
-    def _read_state(self, partition: int) -> list[tuple[bytes, bytes | None]]:
-        """The state topic's partition up to its true end (not the last stable offset)."""
-        reader = kafka.reader(self._settings.kafka, **{"isolation.level": "read_uncommitted"})
-        try:
-            at = TopicPartition(self._state_topic, partition)
-            low, end = reader.get_watermark_offsets(at, timeout=30)
-            records: list[tuple[bytes, bytes | None]] = []
-            reader.assign([TopicPartition(self._state_topic, partition, low)])
-            while low < end:
-                for message in reader.consume(5000, 1.0):
-                    error = message.error()
-                    if error is None:
-                        records.append((message.key() or b"", message.value()))
-                    elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the constant's name
-                        _raise(error)
-                low = max(low, reader.position([at])[0].offset)
-            return records
-        finally:
-            reader.close()
+    def _read_states(self, partitions: list[int]) -> dict[int, list[tuple[bytes, bytes | None]]]:
+        states: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in partitions}
+        for message in kafka.read_to_end(self._settings.kafka, topics.STREAM_STATE, partitions):
+            states[message.partition() or 0].append((message.key() or b"", message.value()))
+        return states
 
 
 def _raw_record(message: Message) -> RawRecord:
@@ -352,11 +339,6 @@ def _raw_record(message: Message) -> RawRecord:
         message.value() or b"",
         dict(headers) if headers else {},
     )
-
-
-def _raise(error: KafkaError | None) -> None:
-    if error is not None:
-        raise KafkaException(error)
 
 
 @contextmanager
