@@ -4,6 +4,9 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Summary
 
+from schemas.reasons import Reason
+from services.sink.outcomes import Verdict
+
 RECORDS: Final = Counter(
     "weir_sink_records_total",
     "Records read from Kafka. Flat while lag grows: InfluxDB is away (see weir_sink_writes_total).",
@@ -38,3 +41,8 @@ LAG: Final = Gauge(
     "Records in Kafka that are not yet in InfluxDB. Growing: InfluxDB is away, or another sink is needed.",
     ["topic"],
 )
+
+# Shown from the start, so that the first of a kind is seen as a rise.
+DEAD_LETTERS.labels(reason=Reason.SINK_REFUSED.value)
+for _verdict in Verdict:
+    WRITES.labels(reason=_verdict.value)
