@@ -14,8 +14,9 @@ import pytest
 from schemas import topics
 from services.runtime.routes import load_routes
 from services.stream import recovery
+from services.stream.arrival import RawRecord
 from services.stream.device_types import load_device_types
-from services.stream.pipeline import PartitionPipeline, RawRecord
+from services.stream.pipeline import PartitionPipeline
 from services.stream.worker import Worker
 
 START_US = 1_700_000_000_000_000

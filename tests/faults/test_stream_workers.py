@@ -24,8 +24,9 @@ from services.runtime import kafka as clients
 from services.runtime.routes import load_routes
 from services.runtime.settings import KafkaSettings
 from services.stream import recovery
+from services.stream.arrival import RawRecord
 from services.stream.device_types import load_device_types
-from services.stream.pipeline import PartitionPipeline, RawRecord
+from services.stream.pipeline import PartitionPipeline
 
 MESSAGES = 200_000
 DEVICES = 400
