@@ -154,8 +154,7 @@ def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-            else:
-                log.info("topic_created", topic=name, partitions=partitions)
+        log.info("topics_created", topics=sorted(made), partitions=partitions)
     there = client.list_topics(timeout=_ASK_S).topics
     absent = [name for name in ours if name not in there or not there[name].partitions]
     if absent:
