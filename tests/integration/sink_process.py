@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import Producer
+from influx import OwnInflux
 
 from schemas import topics
 
@@ -32,17 +33,16 @@ def eventually(what: str, holds: Callable[[], Any], deadline_s: float = DEADLINE
 class SinkProcess:
     """One sink; `start` may be called again after `kill` or `leave`."""
 
-    def __init__(self, kafka: str, influx: str, prefix: str, http_port: int, log: Path, **settings: str) -> None:
+    def __init__(self, kafka: str, influx: OwnInflux, prefix: str, http_port: int, log: Path) -> None:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("WEIR_")},
             "WEIR_KAFKA__BOOTSTRAP": kafka,
             "WEIR_KAFKA__TOPIC_PREFIX": prefix,
-            "WEIR_INFLUX__URL": influx,
             "WEIR_INFLUX__TIMEOUT_S": "5",
             "WEIR_SINK__SESSION_TIMEOUT_MS": "6000",
             "WEIR_SINK__GROUP": f"{prefix}sink",
             "WEIR_SINK__HTTP_PORT": str(http_port),
-            **settings,
+            **influx.settings,
         }
         self._url = f"http://127.0.0.1:{http_port}"
         self._log = log
