@@ -1,7 +1,7 @@
 """CEL conditions, checked against a record's fields when they are loaded and compiled to Python closures.
 
 celpy parses. Its evaluators are not used (docs/decisions/0007): they cost 55-380 µs a condition where a
-closure costs under 1 µs, and know no kinds before a record comes. Understood are: fields, literals, `&& || ! ?:`,
+closure costs 1-4 µs, and know no kinds before a record comes. Understood are: fields, literals, `&& || ! ?:`,
 comparisons, arithmetic, `in`, lists, `size`, `double`, `startsWith`, `endsWith`, `contains`, `exists`, `all`. Two
 differences from CEL, both on the safe side: a double divided by zero is an error, not infinity; and severities have no
 order as text.

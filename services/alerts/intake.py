@@ -47,6 +47,8 @@ class Intake:
         self._consumer = consumer
         self._worker = worker
         self._before_handover = before_handover
+        self.has_joined = False
+        """Whether the group has said what is ours, be it nothing."""
         self._sources = {settings.topic_prefix + topic: source for source, topic in TOPICS.items()}
         self._state_topic = settings.topic_prefix + topics.ALERT_STATE
         self._anomalies = settings.topic_prefix + topics.ANOMALIES
@@ -93,6 +95,7 @@ class Intake:
             raise Defect(f"the group does not keep partitions of the same number together: {of_source}")
         if numbers:
             self._recover(numbers)
+        self.has_joined = True
         client.assign(partitions)
         client.pause([p for p in partitions if p.topic == self._aggregates])
         log.info("partitions_assigned", partitions=sorted(numbers))
@@ -113,7 +116,7 @@ class Intake:
             for number in sorted(numbers):
                 self._worker.take(number, states[number])
                 for topic, source in self._sources.items():
-                    _check_origin(topic, number, self._worker.applied(number, source), _end_of(reader, topic, number))
+                    check_origin(topic, number, self._worker.applied(number, source), _end_of(reader, topic, number))
         except KafkaException as error:
             raise Unavailable(f"the state of partitions {sorted(numbers)} could not be read: {error}") from error
         finally:
@@ -167,7 +170,12 @@ def _bytes(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
-def _check_origin(topic: str, partition: int, applied: int, end: int) -> None:
+def check_origin(topic: str, partition: int, applied: int, end: int) -> None:
+    """Refuse state that has seen more of a topic than there is.
+
+    Raises:
+        ConfigurationError: The topic was made anew, or lost its tail; names the fix.
+    """
     if applied >= end:
         raise ConfigurationError(
             f"partition {partition}: the alarms' state has applied offset {applied}, but {topic} ends at {end}: it was"

@@ -68,7 +68,7 @@ class Alerts:
         self._is_kafka_away = False
         self._give_up_s: float | None = None
         health.watch("loop", _STUCK_S)
-        health.wait_for("kafka", "no partition assigned yet")
+        health.wait_for("kafka", "not in the group yet")
         self._intake.subscribe()
 
     def turn(self) -> None:
@@ -114,7 +114,7 @@ class Alerts:
         if self._is_kafka_away:
             log.info("kafka_back")
             self._is_kafka_away = False
-        if self._worker.partitions:
+        if self._intake.has_joined:
             self._health.has("kafka")
         for topic, records in lag.items():
             metrics.LAG.labels(topic).set(records)

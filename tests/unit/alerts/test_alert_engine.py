@@ -182,6 +182,30 @@ def test_a_new_anomaly_without_the_old_ones_end_is_still_one_alarm():
     assert said(device.read(anomaly("closed", 99, opened_s=50, revision=1))) == [(CLEARED, 99)]
 
 
+def test_a_new_anomaly_that_the_rule_does_not_mean_clears_the_alarm_of_one_whose_end_was_lost():
+    device = Device(OPEN)
+    device.read(anomaly("opened", 0))
+    assert said(device.read(anomaly("opened", 50, opened_s=50, severity="notice"))) == [(CLEARED, 50)]
+
+
+def test_a_new_anomaly_begins_its_own_time():
+    device = Device(OPEN_FOR_60S)
+    device.read(anomaly("opened", 0))
+    device.read(anomaly("opened", 50, opened_s=50))
+    assert device.read(window(60, 20)) == []
+    assert said(device.read(window(100, 20))) == [(RAISED, 110)]
+
+
+def test_an_end_that_is_read_again_does_not_end_the_anomaly_that_began_with_the_same_reading():
+    device = Device(OPEN)
+    closed = anomaly("closed", 50, revision=1)
+    device.read(anomaly("opened", 0), offset=0)
+    device.read(closed, offset=1)
+    device.read(anomaly("opened", 50, opened_s=50), offset=2)
+    assert device.read(closed, offset=1) == []
+    assert said(device.read(anomaly("closed", 99, opened_s=50, revision=1), offset=3)) == [(CLEARED, 99)]
+
+
 def test_records_of_an_anomaly_before_the_last_change_nothing():
     device = Device(OPEN)
     device.read(anomaly("opened", 50, opened_s=50))

@@ -64,6 +64,14 @@ def test_a_kill_at_any_step_changes_no_alarm_and_leaves_nobody_untold():
                 assert phases == (["raised", "cleared"] * 2)[: len(phases)], step
 
 
+def test_that_somebody_was_told_is_recorded_at_once_and_not_at_the_next_checkpoint():
+    told = world()
+    Life(told, RULES).turn(told.uncommitted())
+    assert told.committed == {}
+    assert told.told
+    assert told.in_outboxes().isdisjoint(told.told)
+
+
 def test_a_webhook_that_is_away_holds_up_neither_the_log_nor_the_topic():
     away = world()
     life = Life(away, RULES, webhook=[Outcome.AWAY] * 1000)

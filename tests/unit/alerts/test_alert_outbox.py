@@ -60,7 +60,8 @@ def test_one_device_cannot_fill_the_lane():
 def test_one_that_is_there_is_not_taken_twice():
     lane = filled(entry("a"))
     assert lane.add(entry("a")) == []
-    assert len(lane) == 1
+    assert lane.done(lane.next())
+    assert lane.next() is None
 
 
 def test_what_was_forgotten_while_in_flight_ends_without_effect():
