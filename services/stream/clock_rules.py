@@ -63,8 +63,8 @@ def _by_magnitude(sent: int) -> int:
 
 def _to_us(sent: Any) -> int:
     if isinstance(sent, float):
-        if not math.isfinite(sent):
-            raise Poison(Reason.BAD_TIME, "not finite")
+        if not math.isfinite(sent) or sent < 0:
+            raise Poison(Reason.BAD_TIME, f"negative or not finite: {sent}")
         if sent < 1e11:
             return round(sent * 1e6)
         if sent < 1e14:
