@@ -148,7 +148,7 @@ def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:
         made = client.create_topics(
             [NewTopic(prefix + t.name, partitions, settings.replication, config=t.config()) for t in missing]
         )
-        for name, future in made.items():
+        for future in made.values():
             try:
                 future.result(15)
             except KafkaException as error:
