@@ -25,7 +25,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 
 from schemas import topics
 from schemas.telemetry import Clean, ModelState, Score, SensorScore, Severity, TimeSource
-from services.runtime import process
+from services.runtime import logging, process
 from services.runtime.kafka import ensure_topics
 from services.runtime.settings import KafkaSettings
 from services.sink.service import run
@@ -193,6 +193,7 @@ def main() -> None:
     if asked.child == "plain":
         plain()
         return
+    logging.configure("bench")
     messages = asked.messages // 2 * 2
     name = uuid.uuid4().hex[:8]
     full, empty = f"bench-{name}.", f"bench-{name}-empty."
