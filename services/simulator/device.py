@@ -99,6 +99,7 @@ class Device:
 
     def _begin_faults(self, message: Message) -> None:
         for fault in self._faults.starting(self.plan.device, message.event_us):
+            # A fault shorter than the interval strikes one message: one that strikes none would be a false label.
             onset = Onset(
                 fault=fault,
                 from_us=message.event_us,
@@ -120,10 +121,7 @@ class Device:
             )
 
     def _with_faults(self, message: Message) -> list[Message]:
-        # A fault shorter than the interval strikes one message: one that strikes none would be a false label.
-        striking = [
-            (onset, struck) for onset, struck in self._striking if message.event_us <= onset.to_us or not struck
-        ]
+        striking = [(onset, struck) for onset, struck in self._striking if message.event_us <= onset.to_us]
         self._striking = [(onset, struck + 1) for onset, struck in striking]
         sent = [message]
         for onset, struck in striking:

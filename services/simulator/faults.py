@@ -25,7 +25,7 @@ class FaultKind(StrEnum):
     DRIFT = "drift"
     """Shifted more and more, by `size` at the end."""
     STUCK = "stuck"
-    """The last value, again and again."""
+    """The value at the onset, again and again."""
     DROP_OUT = "drop-out"
     """Silence; the device goes on counting, so `seq` shows what is lost."""
     NAN = "nan"
@@ -65,9 +65,9 @@ class Fault:
 
 @dataclass(frozen=True)
 class Onset:
-    """A fault that strikes: since when and until when (event time, unix µs), and what the sensors did before.
+    """A fault that strikes: since when and until when (event time, unix µs), and how the sensors were.
 
-    `sigma` is the usual deviation of the device's recent signal, `last` its last value before.
+    `sigma` is the usual deviation of the device's recent signal, `last` the healthy value at the onset.
     """
 
     fault: Fault

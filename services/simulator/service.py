@@ -66,7 +66,8 @@ def replay(
     with Labels(options.labels_file) as labels:
         publisher.connect(should_stop)
         begun_us = clock()
-        schedule = FaultSchedule(faults, [each.device for each in plans], options.start_us or begun_us)
+        live_us = begun_us if options.start_us is None else options.start_us
+        schedule = FaultSchedule(faults, [each.device for each in plans], live_us)
         devices = [_device(each, options, schedule, begun_us) for each in plans]
         drive = Drive(devices, publisher, labels, clock)
         drive.run(should_stop, None if options.duration_s is None else begun_us + round(options.duration_s * 1e6))

@@ -19,7 +19,7 @@ def healthy(flow: float = 100.0, *, at_s: float = 0.0) -> Message:
 
 
 def struck(kind: FaultKind, *, sensor: str = "flow", size: float | None = None) -> Onset:
-    """A fault of 10 s that began at NOW; flow usually deviates by 2, and was 98 before."""
+    """A fault of 10 s that began at NOW; flow usually deviates by 2, and was 98 at the onset."""
     fault = Fault(kind, "pump-01", sensor, 0.0, 10.0, size)
     return Onset(fault, NOW, NOW + 10 * SECOND, sigma={"flow": 2.0, "pressure": 0.1}, last={"flow": 98.0})
 
@@ -45,7 +45,7 @@ def test_drift_reaches_its_size_at_the_end():
     assert drifted[10] == 110.0
 
 
-def test_stuck_repeats_the_last_value():
+def test_stuck_repeats_the_value_at_the_onset():
     assert flows(FaultKind.STUCK, None, 2) == [98.0, 98.0]
 
 
@@ -245,6 +245,13 @@ def test_schedule_hands_each_fault_once_whoever_asks_first():
     assert [f.kind for f in schedule.starting("b", NOW + SECOND)] == [FaultKind.STEP]
     assert [f.kind for f in schedule.starting("b", NOW + 2 * SECOND)] == [FaultKind.SPIKE]
     assert schedule.starting("a", NOW + 9 * SECOND) == []
+
+
+def test_schedule_hands_over_all_that_has_begun_and_keeps_the_rest():
+    faults = iter([parse("step@a:flow:1+1"), parse("nan@a:flow:2+1"), parse("spike@a:flow:9+1")])
+    schedule = FaultSchedule(faults, ["a"], NOW)
+    assert [f.kind for f in schedule.starting("a", NOW + 5 * SECOND)] == [FaultKind.STEP, FaultKind.NAN]
+    assert [f.kind for f in schedule.starting("a", NOW + 9 * SECOND)] == [FaultKind.SPIKE]
 
 
 def test_encoded_message_is_the_documented_payload():

@@ -53,9 +53,10 @@ def test_skab_file_separated_by_semicolons_with_truth_beside_the_signal(csv):
         "2020-03-09 10:14:34;1.35;31.0;1.0;1.0\n"
         "2020-03-09 10:14:35;1.36;31.0;1.0;0.0\n"
         "2020-03-09 10:14:36;1.31;32.0;0.0;0.0\n"
+        "2020-03-09 10:14:37;1.31;32.0;1.0;1.0\n"
     )
     assert read.sensors == ("Current", "Volume_Flow_RateRMS")
-    assert [(a.first, a.last, a.sensor) for a in read.anomalies] == [(1, 2, "*")]
+    assert [(a.first, a.last, a.sensor) for a in read.anomalies] == [(1, 2, "*"), (4, 4, "*")]
 
 
 @pytest.mark.parametrize(
