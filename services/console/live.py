@@ -16,6 +16,7 @@ from schemas import topics
 from services.console.live_state import LiveState, labels_in
 from services.console.live_table import Frame, draw, plain_line
 from services.console.records import Reader
+from services.runtime.clock import now_us
 from services.runtime.settings import KafkaSettings
 
 REFRESH_S: Final = 1.0
@@ -28,12 +29,12 @@ _MOST: Final = 20_000
 class View:
     """The running stack as a picture."""
 
-    def __init__(self, stack: Stack, kafka: KafkaSettings, note: str, labels: Path | None) -> None:
+    def __init__(self, stack: Stack, kafka: KafkaSettings, note: str, labels: Path) -> None:
         self._stack = stack
         self._note = note
         self._labels = labels
         self._labels_read = 0
-        self._state = LiveState()
+        self._state = LiveState(since_us=now_us())
         self._reader = Reader(kafka)
         self._reader.follow(FOLLOWED)
         self._begun_s = time.monotonic()
@@ -80,7 +81,7 @@ class View:
         self._states = self._stack.states()
 
     def _read_labels(self) -> None:
-        if self._labels is None or not self._labels.exists():
+        if not self._labels.exists():
             return
         if self._labels.stat().st_size < self._labels_read:
             # The simulator was started again, and begins the file anew.
@@ -91,7 +92,7 @@ class View:
         whole = text[: text.rfind(b"\n") + 1]
         self._labels_read += len(whole)
         for label in labels_in(whole.splitlines()):
-            self._state.inject(label)
+            self._state.label(label)
 
     def _frame(self, width: int, height: int) -> Frame:
         host, port = self._stack.mqtt_address

@@ -10,8 +10,8 @@ from schemas.alarm import AlarmEvent, AlarmPhase
 from schemas.anomaly import Anomaly, AnomalyPhase
 from schemas.metrics import ServiceMetrics
 from schemas.telemetry import Clean, ModelState, Score
+from services.console.judgement import TO_BE_FOUND, Judgement, judge
 from services.console.pulse import Pulse
-from services.simulator.faults import FaultKind
 from services.simulator.labels import RECORDED, Label
 
 MOST_DEVICES: Final = 5000
@@ -19,10 +19,8 @@ MOST_DEVICES: Final = 5000
 _EVENTS: Final = 50
 _TRACE: Final = 60
 _RATE_S: Final = 10.0
-_FOUND_WITHIN_US: Final = 60_000_000
-"""An anomaly that opens this long after a fault has ended is still that fault's: a window or a memory held it."""
-TO_BE_FOUND: Final = frozenset({FaultKind.SPIKE, FaultKind.STEP, FaultKind.DRIFT, FaultKind.STUCK})
-"""Faults that change values. The others show as dead letters, gaps, redeliveries or repaired times."""
+_REMEMBERED: Final = 1000
+"""Labels and anomalies that are judged."""
 
 
 class Device:
@@ -88,21 +86,20 @@ class Event(msgspec.Struct, frozen=True):
     severity: str = ""
 
 
-class Fault(msgspec.Struct):
-    """An injected fault, and the anomaly by which it was found."""
-
-    label: Label
-    found_after_s: float | None = None
-
-
 class LiveState:
-    """Everything shown. Feed it records in the order in which they come."""
+    """Everything shown. Feed it records in the order in which they come.
 
-    def __init__(self) -> None:
+    Labels and anomalies from before `since_us` (event time) are history, and not judged.
+    """
+
+    def __init__(self, since_us: int = 0) -> None:
+        self._since_us = since_us
+        self._newest_us = since_us
+        self._labels: deque[Label] = deque(maxlen=_REMEMBERED)
+        self._opened: deque[Anomaly] = deque(maxlen=_REMEMBERED)
         self.pulse = Pulse()
         self.devices: dict[str, Device] = {}
         self.events: deque[Event] = deque(maxlen=_EVENTS)
-        self.faults: deque[Fault] = deque(maxlen=500)
         self.readings = 0
         self.anomalies = 0
         self.alarms = 0
@@ -121,12 +118,14 @@ class LiveState:
             case ServiceMetrics():
                 self.pulse.add(record)
 
-    def inject(self, label: Label) -> None:
-        """A fault that the simulator has begun; a known anomaly of the recording is no fault."""
+    def label(self, label: Label) -> None:
+        """A fault that the simulator has begun, or a known anomaly of the recording that has passed."""
+        if label.from_us < self._since_us:
+            return
+        self._labels.append(label)
         if label.kind == RECORDED:
             return
-        self.faults.append(Fault(label))
-        size = "" if label.size is None else f" by {label.size:g}{' s' if label.kind not in TO_BE_FOUND else 'σ'}"
+        size = "" if label.size is None else f" by {label.size:g}{'σ' if label.kind in TO_BE_FOUND else ' s'}"
         where = "" if label.sensor == "*" else f" of {label.sensor}"
         lasts = (label.to_us - label.from_us) / 1e6
         self._happened(
@@ -145,10 +144,9 @@ class LiveState:
         """Alarms that are raised now."""
         return sum(len(device.alarms) for device in self.devices.values())
 
-    def found(self) -> tuple[int, int]:
-        """How many injected faults that change values were found, and how many there were."""
-        changing = [fault for fault in self.faults if fault.label.kind in TO_BE_FOUND]
-        return sum(fault.found_after_s is not None for fault in changing), len(changing)
+    def judgement(self) -> Judgement | None:
+        """How well known anomalies were found; None where none is known."""
+        return judge(self._labels, self._opened, self._newest_us) if self._labels else None
 
     def _device(self, tenant: str, site: str, name: str) -> Device:
         key = f"{tenant}/{name}"
@@ -170,30 +168,28 @@ class LiveState:
         device.score, device.state, device.progress = record.score, record.state, record.progress
         device.sensors = {sensor: part.score for sensor, part in record.sensors.items()}
         device.trace.append(record.score)
+        self._newest_us = max(self._newest_us, record.event_us)
 
     def _anomaly(self, record: Anomaly) -> None:
         device = self._device(record.tenant, record.site, record.device)
         device.anomaly = None if record.phase is AnomalyPhase.CLOSED else record
-        text = record.sentence
+        text = record.sentence.replace(f" at {record.device}", "", 1)
         if record.phase is AnomalyPhase.OPENED:
             self.anomalies += 1
-            text += self._explained(record)
+            if record.opened_us >= self._since_us:
+                self._opened.append(record)
+                text = self._explained(record) + text
         elif record.phase is AnomalyPhase.CLOSED:
             seconds = ((record.end_us or record.event_us) - record.opened_us) / 1e6
             text = f"as usual again; {seconds:.0f} s over the line, peak {record.peak:.2f}"
         self._happened(Event(record.event_us, str(record.phase), record.device, text, str(record.severity)))
 
     def _explained(self, opened: Anomaly) -> str:
-        for fault in reversed(self.faults):
-            label = fault.label
-            if (
-                (label.tenant, label.device) == (opened.tenant, opened.device)
-                and fault.found_after_s is None
-                and label.kind in TO_BE_FOUND
-                and label.from_us <= opened.opened_us <= label.to_us + _FOUND_WITHIN_US
-            ):
-                fault.found_after_s = (opened.opened_us - label.from_us) / 1e6
-                return f" [{label.kind} found after {fault.found_after_s:.0f} s]"
+        for label in reversed(self._labels):
+            if (label.tenant, label.device) == (opened.tenant, opened.device) and label.kind in TO_BE_FOUND:
+                after_s = (opened.opened_us - label.from_us) / 1e6
+                if after_s >= 0 and opened.opened_us <= label.to_us:
+                    return f"[{label.kind} found after {after_s:.0f} s] "
         return ""
 
     def _alarm(self, record: AlarmEvent) -> None:

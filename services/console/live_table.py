@@ -12,6 +12,7 @@ from rich.text import Text
 
 from deploy.local.supervision import ProgramState
 from schemas.telemetry import ModelState
+from services.console.judgement import Judgement
 from services.console.live_state import Device, Event, LiveState
 from services.console.programs import SERVICES
 from services.console.pulse import adds_up, verdict
@@ -20,8 +21,7 @@ LINE: Final = 0.5
 _BAR: Final = 10
 _SPARKS: Final = " ▁▂▃▄▅▆▇█"
 _WIDE: Final = 110
-_EVENT_LINES: Final = (3, 8)
-"""Fewest and most."""
+_FEWEST_EVENTS: Final = 3
 _STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "red", "FATAL": "red", "EXITED": "red"}
 _MARKS: Final = {
     "fault": ("⚑", "magenta"),
@@ -57,9 +57,8 @@ def draw(state: LiveState, frame: Frame) -> RenderableType:
     fixed = 4 + 1 + len(SERVICES) + 1 + 1 + len(foot)
     # The terminal's last line stays free: writing into its corner scrolls some of them.
     room = max(frame.height - fixed - 1, 4)
-    fewest, most = _EVENT_LINES
     devices = state.worst_first()
-    for_events = min(max(room - len(devices) - 3, fewest), most)
+    for_events = max(room - len(devices) - 2, _FEWEST_EVENTS)
     for_devices = max(room - for_events - 2, 1)
     shown = devices[: for_devices if len(devices) <= for_devices else for_devices - 1]
     more = len(devices) - len(shown)
@@ -86,14 +85,14 @@ def plain_line(state: LiveState, states: Mapping[str, ProgramState], clock: str)
         else:
             parts.append(f"{service} {_rate(vital.rate)}/s lag {vital.lag}")
     ready = sum(device.state is ModelState.READY for device in state.devices.values())
-    found, injected = state.found()
+    judged = state.judgement()
     ledger = state.pulse.ledger()
     dead = sum(ledger.dead_messages.values())
     parts += [
         f"devices {len(state.devices)} ({ready} ready)",
         f"anomalies {state.anomalies} ({state.open_anomalies()} open)",
         f"alarms {state.alarms} ({state.active_alarms()} active)",
-        *([f"faults found {found} of {injected}"] if injected else []),
+        *([_judged(judged)] if judged else []),
         f"ledger {ledger.received} = {ledger.decoded} + {dead} + {ledger.redelivered}: {verdict(ledger)}",
     ]
     return " | ".join(parts)
@@ -141,7 +140,7 @@ def _header(frame: Frame) -> list[Text]:
 
 def _services(state: LiveState, frame: Frame) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in (("service", "left"), ("state", "left"), ("pid", "right"), ("does", "right"), ("lag", "left")):
+    for name, justify in (("service", "left"), ("state", "left"), ("pid", "right"), ("rate", "right"), ("lag", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for service in SERVICES:
         known = frame.states.get(service)
@@ -196,7 +195,8 @@ def _state(device: Device) -> Text:
 
 def _condition(device: Device) -> Text:
     if device.anomaly is not None:
-        return Text(device.anomaly.sentence, "red")
+        _, _, what = device.anomaly.sentence.partition(": ")
+        return Text(what or device.anomaly.sentence, "red")
     text = Text()
     for sensor, value in device.values.items():
         text.append(f"{sensor} ", "dim")
@@ -224,15 +224,15 @@ def _events(events: Sequence[Event]) -> list[Text]:
 def _ledger(state: LiveState) -> list[Text]:
     ledger = state.pulse.ledger()
     tick = ("✓", "bold green") if adds_up(ledger) else ("✗", "bold red")
-    found, injected = state.found()
+    judged = state.judgement()
     counts = Text.assemble(
         (f"{state.anomalies}", "bold"),
         f" anomalies ({state.open_anomalies()} open)  ",
         (f"{state.alarms}", "bold"),
         f" alarms ({state.active_alarms()} active)",
     )
-    if injected:
-        counts.append(f"  {found} of {injected} injected value faults found")
+    if judged:
+        counts.append(f"  {_judged(judged)}")
     line = Text.assemble(
         ("messages ", "dim"),
         f"received {ledger.received:,} = decoded {ledger.decoded:,}"
@@ -244,6 +244,13 @@ def _ledger(state: LiveState) -> list[Text]:
     for each in lines:
         each.no_wrap, each.overflow = True, "ellipsis"
     return lines
+
+
+def _judged(judged: Judgement) -> str:
+    """Known anomalies in words. Those within the quiet time of another alarm are no news, and said apart."""
+    ended = judged.found + judged.missed
+    quiet = f", {judged.quiet} soon after another alarm" if judged.quiet else ""
+    return f"known anomalies: {judged.found} of {ended} found{quiet}; unexplained alarms: {judged.unexplained}"
 
 
 def _rate(rate: float | None) -> str:

@@ -19,8 +19,8 @@ def run_dir(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("LOCAL_RUN_DIR") or CHECKOUT / ".run").resolve()
 
 
-def service_environment(stack: Stack, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of the stack's services: the user's own, under the addresses of this stack's servers.
+def service_environment(stack: Stack, environment: Mapping[str, str], preset: Mapping[str, str]) -> dict[str, str]:
+    """The settings of the stack's services: `preset`, the user's own over it, and this stack's addresses over both.
 
     The addresses win, so that a WEIR_KAFKA__BOOTSTRAP that stands in the shell for another purpose can never let the
     demo write there. Paths are made absolute: services must not depend on where `weir up` was typed.
@@ -30,7 +30,7 @@ def service_environment(stack: Stack, environment: Mapping[str, str]) -> dict[st
         "WEIR_ALERTS__RULES_DIR": str(CHECKOUT / "deploy" / "alerts"),
         "WEIR_STREAM__DATA_DIR": str(stack.run_dir / "faust"),
     }
-    return defaults | told | stack.environment()
+    return defaults | dict(preset) | told | stack.environment()
 
 
 def remember(stack: Stack, services: Mapping[str, str]) -> None:

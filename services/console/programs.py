@@ -16,6 +16,7 @@ DEMO: Final = "demo"
 _STOP_SECONDS: Final = {"stream": 30}
 """A stream worker ends with a checkpoint; the others drain in less than 10 s."""
 _OTHERS_STOP_SECONDS: Final = 15
+_DEMO_DEVICE_TYPES: Final = Path(__file__).parent / "demo_device_types.yaml"
 _DEMO_HISTORY: Final = 900
 """Readings that each device uploads first: models are warm within the first minute."""
 
@@ -26,6 +27,11 @@ def service_programs(environment: Mapping[str, str]) -> list[Program]:
         Program(name, _command(name), environment, stop_seconds=_STOP_SECONDS.get(name, _OTHERS_STOP_SECONDS))
         for name in SERVICES
     ]
+
+
+def demo_defaults() -> dict[str, str]:
+    """Settings of the services that suit the demo's pumps; a person's own settings win."""
+    return {"WEIR_STREAM__DEVICE_TYPES_FILE": str(_DEMO_DEVICE_TYPES)}
 
 
 def demo_program(environment: Mapping[str, str], *, devices: int, labels: Path) -> Program:

@@ -41,18 +41,24 @@ class _Asked(BaseException):
 def up(options: UpOptions) -> int:
     """Start everything, and either return once it is ready or show it until a signal comes. Leaves all or nothing."""
     stack = Stack(local_stack.run_dir(), Ports.from_environment(), influx_version=chosen_influx_version())
-    services = local_stack.service_environment(stack, os.environ)
+    preset = programs.demo_defaults() if options.demo else {}
+    services = local_stack.service_environment(stack, os.environ, preset)
     os.environ.update(services)
     told = settings.load(ToolSettings)
     ports = programs.http_ports(told)
     try:
         with _signals_as_exceptions():
             _start(stack, services, ports, options)
-            if options.detach:
+            labels = stack.run_dir / _LABELS
+            labels.unlink(missing_ok=True)
+            # The view looks before the demo speaks, and so misses nothing of it.
+            view = None if options.detach else View(stack, told.kafka, _note(options), labels)
+            if options.demo:
+                stack.add_programs([programs.demo_program(services, devices=options.devices, labels=labels)])
+            if view is None:
                 _say_ready(stack, options)
                 return ExitCode.OK
-            labels = stack.run_dir / _LABELS if options.demo else None
-            View(stack, told.kafka, _note(options), labels).show()
+            view.show()
     except _Asked:
         pass
     except AlreadyRunning:
@@ -90,9 +96,6 @@ def _start(stack: Stack, services: dict[str, str], ports: dict[str, int], option
     _say(f"starting bridge, stream, sink and alerts ({time.monotonic() - begun:.0f} s)")
     stack.add_programs(programs.service_programs(services))
     readiness.wait_ready(stack, HealthProbe(ports), programs.SERVICES, options.deadline_s)
-    if options.demo:
-        demo = programs.demo_program(services, devices=options.devices, labels=stack.run_dir / _LABELS)
-        stack.add_programs([demo])
     _say(f"ready ({time.monotonic() - begun:.0f} s)")
 
 
