@@ -6,7 +6,8 @@ from services.scoring.severity import ALARM_LINE
 from services.scoring.state import stored
 
 WEEK_S = 604_800.0
-_DEARER_PER_ALARM = 1.2
+_DEARER_PER_ALARM = 1.4
+_DEAREST = 50.0
 _QUIET_S = 300.0
 _QUIET_STEPS = 120.0
 _ESCALATION = 3.0
@@ -15,10 +16,10 @@ _QUIET_SCORE = 0.49
 
 @stored("budget.1", "alarms", "latest_us")
 class Budget:
-    """One device's alarms of late. `line` is the evidence that an alarm takes: 1.2^(a / budget).
+    """One device's alarms of late. `line` is the evidence that an alarm takes: 1 within budget, else 1.4^(a / b - 1).
 
-    a counts alarms, forgotten with a time constant of a week; budget in alarms a week. A device that alarms often must
-    show more each time, and gets its old line back with time.
+    a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. A device that alarms
+    often must show more each time, and gets its old line back with time.
     """
 
     __slots__ = ("alarms", "alarms_per_week", "latest_us")
@@ -33,7 +34,8 @@ class Budget:
         alarms = self.alarms
         if not alarms:
             return 1.0
-        line: float = _DEARER_PER_ALARM ** (alarms * self._kept(event_us) / self.alarms_per_week)
+        overdraft = alarms * self._kept(event_us) / self.alarms_per_week - 1.0
+        line: float = _DEARER_PER_ALARM ** min(overdraft, _DEAREST) if overdraft > 0.0 else 1.0
         return line
 
     def spend(self, event_us: int) -> None:

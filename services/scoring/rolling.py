@@ -35,6 +35,11 @@ class Means:
             return [total / length for total, length in zip(sums, self.lengths, strict=False)]
         return [total / min(count, length) for total, length in zip(sums, self.lengths, strict=False)]
 
+    def fill(self, value: float) -> None:
+        """Forget what came, as if all readings had been `value`."""
+        self.ring = array("d", [value]) * len(self.ring)
+        self.sums = [value * length for length in self.lengths]
+
     def push(self) -> None:
         """Take the value that `with_next` was asked about as the latest reading."""
         ring, place = self.ring, self.place
@@ -90,6 +95,12 @@ class Spread:
         mean = total / count
         variance = squares / count - mean * mean
         return sqrt(variance) if variance > 0.0 else 0.0
+
+    def clear(self) -> None:
+        """Forget what came."""
+        self.ring = array("d", [0.0]) * self.length
+        self.place = self.count = 0
+        self.total = self.squares = 0.0
 
     def push(self) -> None:
         """Take the value that `with_next` was asked about as the latest reading."""

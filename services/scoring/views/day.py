@@ -64,6 +64,10 @@ class DayView:
         if not abrupt:
             self.means.push()
 
+    def recover(self, moment: Moment) -> None:  # noqa: ARG002  only the level needs a centre
+        """Forget the excursion; see `View`."""
+        self.means.fill(0.0)
+
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         for band in self.bands:

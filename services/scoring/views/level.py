@@ -5,36 +5,38 @@ from services.scoring.rolling import Means
 from services.scoring.state import stored
 from services.scoring.views.view import Moment
 
-_ABRUPT_WIDTHS = 0.1
+_ABRUPT = 2
 
 
 @stored("level.1", "means", "bands")
 class LevelView:
-    """Forgetting ranges of means over the latest `lengths` readings: short ones see spikes, long ones small shifts."""
+    """Forgetting ranges of means over the latest `lengths` readings: short ones see spikes, long ones small shifts.
 
-    __slots__ = ("_latest", "bands", "means")
+    `abruptness` is the evidence of the two shortest alone.
+    """
+
+    __slots__ = ("_latest", "abruptness", "bands", "means")
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
         self.means = Means(lengths)
         self.bands = [Band(length, 50 + length // 2) for length in lengths]
         self._latest: list[float] = []
+        self.abruptness = 0.0
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
         self._latest = latest = self.means.with_next(value)
         allowance, grain, least_width = moment.allowance, moment.grain, moment.least_width
-        found = 0.0
-        for band, mean in zip(self.bands, latest, strict=False):
+        abruptness = slow = 0.0
+        for place, (band, mean) in enumerate(zip(self.bands, latest, strict=False)):
             if not band.low <= mean <= band.high:
-                found += band.novelty(mean, allowance, grain, least_width)
-        return found
-
-    def is_abrupt(self, least_width: float) -> bool:
-        """Whether the reading, or the mean of the latest few, lies more than a tenth of its range's width outside."""
-        return any(
-            band.outside(mean) > _ABRUPT_WIDTHS * max(band.high - band.low, least_width)
-            for band, mean in zip(self.bands[:2], self._latest[:2], strict=True)
-        )
+                novelty = band.novelty(mean, allowance, grain, least_width)
+                if place < _ABRUPT:
+                    abruptness += novelty
+                else:
+                    slow += novelty
+        self.abruptness = abruptness
+        return abruptness + slow
 
     def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
@@ -51,6 +53,10 @@ class LevelView:
             band.hold(mean)
         if not abrupt:
             self.means.push()
+
+    def recover(self, moment: Moment) -> None:
+        """Forget the excursion; see `View`."""
+        self.means.fill(moment.centre.mean)
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""

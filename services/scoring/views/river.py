@@ -57,6 +57,10 @@ class RiverView:
         if not abrupt:
             self.last = self._features["level"]
 
+    def recover(self, moment: Moment) -> None:  # noqa: ARG002  only the level needs a centre
+        """Forget the excursion; see `View`."""
+        self.last = self._features["level"]
+
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         self.band.release(part, widths)

@@ -47,6 +47,10 @@ class SpreadView:
         if not abrupt:
             self.spread.push()
 
+    def recover(self, moment: Moment) -> None:  # noqa: ARG002  only the level needs a centre
+        """Forget the excursion; see `View`."""
+        self.spread.clear()
+
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         self.band.release(part, widths)

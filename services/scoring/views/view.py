@@ -53,6 +53,10 @@ class View(Protocol):
         """The reading whose evidence was asked last is not to be learnt. `abrupt`: averages leave it out as well."""
         ...
 
+    def recover(self, moment: Moment) -> None:
+        """The fault is over: running averages start from what is usual, or anew."""
+        ...
+
     def release(self, part: float, widths: float) -> None:
         """The excursion is over: see `Band.release`."""
         ...

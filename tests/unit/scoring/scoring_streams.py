@@ -1,0 +1,43 @@
+"""Signals for scoring tests: seeded, at one reading a second unless said."""
+
+import random
+from collections.abc import Iterable, Iterator
+
+from services.scoring.device import DeviceScore, DeviceScorer
+from services.scoring.spec import ModelSpec
+
+START_US = 1_700_000_000_000_000
+SECOND_US = 1_000_000
+MODELS = ("bands", "gaussian", "half_space_trees")
+
+
+class Feed:
+    """A device scorer with a clock that moves on by `step_s` with each reading of its one sensor `temperature`."""
+
+    def __init__(self, spec: ModelSpec | None = None, step_s: float = 1.0) -> None:
+        self.scorer = DeviceScorer(spec or ModelSpec())
+        self.step_us = round(step_s * SECOND_US)
+        self.now_us = START_US
+
+    def one(self, value: float, **options: object) -> DeviceScore:
+        self.now_us += self.step_us
+        return self.scorer.update(self.now_us, {"temperature": value}, **options)
+
+    def all(self, values: Iterable[float]) -> list[DeviceScore]:
+        return [self.one(value) for value in values]
+
+
+def noise(count: int, seed: int, mean: float = 20.0, deviation: float = 1.0) -> Iterator[float]:
+    rng = random.Random(seed)
+    return (rng.gauss(mean, deviation) for _ in range(count))
+
+
+def warm(seed: int, spec: ModelSpec | None = None, readings: int = 600) -> Feed:
+    """A device that has sent `readings` of clean noise: mean 20, standard deviation 1."""
+    feed = Feed(spec)
+    feed.all(noise(readings, seed))
+    return feed
+
+
+def alarms(scores: Iterable[DeviceScore]) -> int:
+    return sum(score.alarm_score >= 0.5 for score in scores)
