@@ -4,11 +4,11 @@ Partition p of both topics goes to the same worker (strategy `range`, docs/decis
 aggregates are read only once its anomalies have been read to their end: time may not overtake an anomaly's end.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from schemas import topics
 from services.alerts.rules import Source
@@ -19,10 +19,13 @@ from services.runtime.settings import AlertsSettings, KafkaSettings
 
 log = logging.get("alerts")
 
+# The stubs know neither the class nor its makers.
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
 BATCH_RECORDS: Final = 500
 BATCH_WAIT_S: Final = 0.05
 """How long an alarm may wait for other records."""
-RECOVERY_DEADLINE_S: Final = 60.0
 ASK_S: Final = 2.0
 """Kafka counts as away when a question takes longer."""
 
@@ -50,7 +53,7 @@ class Intake:
         self.has_joined = False
         """Whether the group has said what is ours, be it nothing."""
         self._sources = {settings.topic_prefix + topic: source for source, topic in TOPICS.items()}
-        self._state_topic = settings.topic_prefix + topics.ALERT_STATE
+        self._admin = kafka.admin(settings)
         self._anomalies = settings.topic_prefix + topics.ANOMALIES
         self._aggregates = settings.topic_prefix + topics.AGGREGATES
 
@@ -81,11 +84,14 @@ class Intake:
             KafkaException: Kafka did not answer.
         """
         ours = self._consumer.assignment()
-        committed = self._consumer.committed(ours, timeout=ASK_S) if ours else []
         lag = dict.fromkeys(self._sources, 0)
+        if not ours:
+            return lag
+        committed = self._consumer.committed(ours, timeout=ASK_S)
+        first, end = self._offsets(ours, _EARLIEST), self._offsets(ours, _LATEST)
         for at, read in zip(committed, self._consumer.position(ours), strict=True):
-            first, end = self._consumer.get_watermark_offsets(at, timeout=ASK_S)
-            lag[at.topic] += end - max(first, at.offset, read.offset)
+            where = (at.topic, at.partition)
+            lag[at.topic] += end[where] - max(first[where], at.offset, read.offset)
         return lag
 
     def _on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
@@ -110,49 +116,25 @@ class Intake:
         log.warning("partitions_lost", partitions=sorted({p.partition for p in partitions}))
 
     def _recover(self, numbers: Iterable[int]) -> None:
-        reader = kafka.reader(self._settings)
+        states: dict[int, list[tuple[str, bytes]]] = {number: [] for number in numbers}
+        sources = [TopicPartition(topic, number) for topic in self._sources for number in states]
         try:
-            states = self._read_states(reader, set(numbers))
-            for number in sorted(numbers):
-                self._worker.take(number, states[number])
-                for topic, source in self._sources.items():
-                    check_origin(topic, number, self._worker.applied(number, source), _end_of(reader, topic, number))
+            for message in kafka.read_to_end(self._settings, topics.ALERT_STATE, states):
+                number, key, value = message.partition(), message.key(), message.value()
+                if number is not None and key is not None and value is not None:
+                    states[number].append((_text(key), _bytes(value)))
+            ends = self._offsets(sources, _LATEST)
         except KafkaException as error:
             raise Unavailable(f"the state of partitions {sorted(numbers)} could not be read: {error}") from error
-        finally:
-            reader.close()
+        for number in sorted(states):
+            self._worker.take(number, states[number])
+        for (topic, number), end in ends.items():
+            check_origin(topic, number, self._worker.applied(number, self._sources[topic]), end)
 
-    def _read_states(self, reader: Consumer, numbers: set[int]) -> dict[int, list[tuple[str, bytes]]]:
-        """Each partition of the state topic, oldest first, to its end."""
-        states: dict[int, list[tuple[str, bytes]]] = {number: [] for number in numbers}
-        reader.assign([TopicPartition(self._state_topic, number, OFFSET_BEGINNING) for number in numbers])
-        left, deadline_s = set(numbers), time.monotonic() + RECOVERY_DEADLINE_S
-        while left:
-            if time.monotonic() > deadline_s:
-                raise Unavailable(f"the state of partitions {sorted(left)} did not come within {RECOVERY_DEADLINE_S} s")
-            for message in reader.consume(1000, 0.2):
-                error, number = message.error(), message.partition()
-                if error is None:
-                    key, value = message.key(), message.value()
-                    if number is not None and key is not None and value is not None:
-                        states[number].append((_text(key), _bytes(value)))
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    left.discard(number if number is not None else -1)
-                else:
-                    raise KafkaException(error)
-        return states
-
-
-def _end_of(reader: Consumer, topic: str, number: int) -> int:
-    """The partition's next offset; asked again where its leader is changing, as right after the topic was made."""
-    deadline_s = time.monotonic() + ASK_S
-    while True:
-        try:
-            return reader.get_watermark_offsets(TopicPartition(topic, number), timeout=ASK_S)[1]
-        except KafkaException:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.1)
+    def _offsets(self, partitions: list[TopicPartition], which: OffsetSpec) -> dict[tuple[str, int], int]:
+        """Asked of the admin client: on the consumer's connection each answer would wait for a fetch to end (0.5 s)."""
+        asked = self._admin.list_offsets(dict.fromkeys(partitions, which), request_timeout=ASK_S)
+        return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}
 
 
 def _record(sources: dict[str, Source], message: Message) -> Record:
