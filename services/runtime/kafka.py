@@ -18,7 +18,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from schemas import topics
@@ -179,9 +179,16 @@ def topic_id(settings: KafkaSettings, topic: str) -> str:
     return str(described[settings.topic_prefix + topic].result(30).topic_id)
 
 
-def watermarks(client: Consumer, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Partition -> (first offset, next offset)."""
-    return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
+def bounds(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Partition -> (first offset, next offset).
+
+    Asked by a client of its own: a consumer that is fetching answers only when its fetch has ended (0.5 s).
+    """
+    client = admin(settings)
+    places = [TopicPartition(settings.topic_prefix + topic, partition) for partition in partitions]
+    first = client.list_offsets(dict.fromkeys(places, OffsetSpec.earliest()), request_timeout=30)
+    following = client.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), request_timeout=30)
+    return {at.partition: (first[at].result().offset, following[at].result().offset) for at in places}
 
 
 def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> Iterator[Message]:
@@ -195,9 +202,9 @@ def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) 
     client = reader(settings, **{"isolation.level": "read_uncommitted"})
     try:
         name = settings.topic_prefix + topic
-        bounds = watermarks(client, name, partitions)
-        ends = {p: end for p, (first, end) in bounds.items() if first < end}
-        client.assign([TopicPartition(name, p, bounds[p][0]) for p in ends])
+        there = bounds(settings, topic, partitions)
+        ends = {p: end for p, (first, end) in there.items() if first < end}
+        client.assign([TopicPartition(name, p, there[p][0]) for p in ends])
         while ends:
             for message in client.consume(2000, 0.05):
                 error = message.error()

@@ -294,11 +294,13 @@ class Intake(Service):
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         with crash_only():
-            states = self._read_states([at.partition for at in assigned])
+            partitions = [at.partition for at in assigned]
+            states = self._read_states(partitions)
+            there = kafka.bounds(self._settings.kafka, topics.RAW, partitions)
             for at in consumer.committed(assigned, timeout=30):
                 if at.error is not None:
                     raise KafkaException(at.error)
-                low, end = consumer.get_watermark_offsets(TopicPartition(self._raw, at.partition), timeout=30)
+                low, end = there[at.partition]
                 restored, known_id = recovery.merge(states[at.partition])
                 recovery.check_origin(at.partition, restored, known_id, self._raw_id, end)
                 following = at.offset if at.offset >= 0 else low

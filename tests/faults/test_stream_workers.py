@@ -150,7 +150,7 @@ class Workers:
 def read_all(settings: KafkaSettings, topic: str) -> dict[int, list]:
     reader = clients.reader(settings, **{"isolation.level": "read_uncommitted"})
     name = settings.topic_prefix + topic
-    ends = {p: end for p, (_, end) in clients.watermarks(reader, name, range(4)).items() if end}
+    ends = {p: end for p, (_, end) in clients.bounds(settings, topic, range(4)).items() if end}
     reader.assign([TopicPartition(name, p, 0) for p in ends])
     found = defaultdict(list)
     left = set(ends)
@@ -172,9 +172,7 @@ def committed(settings: KafkaSettings, group: str) -> list[int]:
 
 
 def ends_of(settings: KafkaSettings) -> list[int]:
-    reader = clients.reader(settings)
-    ends = clients.watermarks(reader, settings.topic_prefix + topics.RAW, range(4))
-    reader.close()
+    ends = clients.bounds(settings, topics.RAW, range(4))
     return [ends[p][1] for p in range(4)]
 
 
