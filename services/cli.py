@@ -162,6 +162,62 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
     ending.run(lambda: status.run(as_json=as_json))
 
 
+@app.command(rich_help_panel=LOOK)
+def tail(
+    topic: Annotated[str, typer.Argument(help="A topic; `scores` is short for telemetry.scores.")],
+    *,
+    device: Annotated[str | None, typer.Option(metavar="TENANT/DEVICE", help="Of this device only.")] = None,
+    sensor: Annotated[str | None, typer.Option(help="About this sensor only.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Dead letters for this reason only.")] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until Ctrl-C.")] = True,
+    last: Annotated[int, typer.Option(min=0, help="Begin with so many that are there already.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show a topic's records, decoded, as they are written."""
+    from services.console import ending, tail  # noqa: PLC0415
+
+    options = tail.TailOptions(
+        topic=topic, device=device, sensor=sensor, reason=reason, follow=follow, last=last, as_json=as_json
+    )
+    ending.run(lambda: tail.run(options))
+
+
+@app.command(rich_help_panel=LOOK)
+def trace(
+    device: Annotated[str, typer.Argument(metavar="TENANT/DEVICE")],
+    *,
+    at: Annotated[str, typer.Option(metavar="TIME", help="Event time: ISO 8601, or unix time in s, ms or µs.")],
+    seq: Annotated[int | None, typer.Option(help="Which one, where several have that time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Tell one reading's life: MQTT, Kafka, windows, score, anomaly, InfluxDB."""
+    from services.console import ending, trace  # noqa: PLC0415
+
+    ending.run(lambda: trace.run(device, at, seq, as_json=as_json))
+
+
+@app.command(rich_help_panel=LOOK)
+def doctor() -> None:
+    """Check everything that Weir needs, and name the fix of what is wrong; exit code 0 or 1."""
+    from services.console import doctor, ending  # noqa: PLC0415
+
+    ending.run(doctor.run)
+
+
+config = typer.Typer(help="What Weir is told.", no_args_is_help=True)
+app.add_typer(config, name="config", rich_help_panel=LOOK)
+
+
+@config.command()
+def show(
+    *, markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/settings.md.")] = False
+) -> None:
+    """Show every setting: name, value (secrets as stars), default, what it says."""
+    from services.console import configuration, ending  # noqa: PLC0415
+
+    ending.run(lambda: configuration.run(markdown=markdown))
+
+
 def main() -> None:
     """Entry point of the `weir` command."""
     app()

@@ -25,14 +25,19 @@ class Judgement(NamedTuple):
     unexplained: int
 
 
-def judge(labels: Iterable[Label], opened: Iterable[Anomaly], now_us: int) -> Judgement:
-    """Count. What has not ended by `now_us` (event time) and is not found yet counts as nothing."""
+def judge(labels: Iterable[Label], opened: Iterable[Anomaly], since_us: int, now_us: int) -> Judgement:
+    """Count what began from `since_us` on (event time); anomalies opened before it only tell who was quiet.
+
+    What has not ended by `now_us` and is not found yet counts as nothing.
+    """
     begins: dict[str, list[int]] = defaultdict(list)
     for anomaly in opened:
         begins[f"{anomaly.tenant}/{anomaly.device}"].append(anomaly.opened_us)
     explained: set[tuple[str, int]] = set()
     found = missed = quiet = 0
     for label in labels:
+        if label.from_us < since_us:
+            continue
         key = f"{label.tenant}/{label.device}"
         until_us = label.to_us + _LINGERS_US
         hits = {(key, at_us) for at_us in begins[key] if label.from_us <= at_us <= until_us}
@@ -46,5 +51,7 @@ def judge(labels: Iterable[Label], opened: Iterable[Anomaly], now_us: int) -> Ju
             quiet += was_quiet
             missed += not was_quiet
     # A known anomaly of the recording is labelled when it has ended: what opened just now may still be explained.
-    old = {(key, at_us) for key, times in begins.items() for at_us in times if at_us < now_us - 6 * _LINGERS_US}
+    old = {
+        (key, at_us) for key, times in begins.items() for at_us in times if since_us <= at_us < now_us - 6 * _LINGERS_US
+    }
     return Judgement(found, missed, quiet, len(old - explained))

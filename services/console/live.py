@@ -36,7 +36,7 @@ class View:
         self._labels_read = 0
         self._state = LiveState(since_us=now_us())
         self._reader = Reader(kafka)
-        self._reader.follow(FOLLOWED)
+        self._reader.follow({topic: self._reader.ends(topic) for topic in FOLLOWED})
         self._begun_s = time.monotonic()
         self._states: Mapping[str, ProgramState] = {}
 

@@ -89,7 +89,7 @@ class Event(msgspec.Struct, frozen=True):
 class LiveState:
     """Everything shown. Feed it records in the order in which they come.
 
-    Labels and anomalies from before `since_us` (event time) are history, and not judged.
+    Known anomalies from before `since_us` (event time) are history, and not judged.
     """
 
     def __init__(self, since_us: int = 0) -> None:
@@ -120,8 +120,6 @@ class LiveState:
 
     def label(self, label: Label) -> None:
         """A fault that the simulator has begun, or a known anomaly of the recording that has passed."""
-        if label.from_us < self._since_us:
-            return
         self._labels.append(label)
         if label.kind == RECORDED:
             return
@@ -146,7 +144,11 @@ class LiveState:
 
     def judgement(self) -> Judgement | None:
         """How well known anomalies were found; None where none is known."""
-        return judge(self._labels, self._opened, self._newest_us) if self._labels else None
+        return (
+            judge(self._labels, self._opened, self._since_us, self._newest_us)
+            if any(label.from_us >= self._since_us for label in self._labels)
+            else None
+        )
 
     def _device(self, tenant: str, site: str, name: str) -> Device:
         key = f"{tenant}/{name}"
@@ -176,9 +178,8 @@ class LiveState:
         text = record.sentence.replace(f" at {record.device}", "", 1)
         if record.phase is AnomalyPhase.OPENED:
             self.anomalies += 1
-            if record.opened_us >= self._since_us:
-                self._opened.append(record)
-                text = self._explained(record) + text
+            self._opened.append(record)
+            text = self._explained(record) + text
         elif record.phase is AnomalyPhase.CLOSED:
             seconds = ((record.end_us or record.event_us) - record.opened_us) / 1e6
             text = f"as usual again; {seconds:.0f} s over the line, peak {record.peak:.2f}"

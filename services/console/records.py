@@ -1,12 +1,12 @@
 """Reads topics as records, outside any consumer group: nobody's offsets move."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas import catalogue, topics
 from services.runtime import kafka
@@ -81,55 +81,59 @@ class Reader:
             raise Unavailable(f"Kafka has no topic {name}: Weir's services create it when they start (`weir up`)")
         return sorted(found.partitions)
 
-    def since(self, topic: str, start_us: int, *, partitions: Sequence[int] | None = None) -> Iterator[Entry]:
-        """All records written since (unix µs) up to the end as it is now, in order within each partition."""
+    def ends(self, topic: str) -> dict[int, int]:
+        """Partition -> the offset that the next record will get."""
         name = self._settings.topic_prefix + topic
-        asked = [TopicPartition(name, p, max(start_us // 1000, 0)) for p in partitions or self.partitions(topic)]
-        with kafka_answers(self._settings):
-            begins = self._consumer.offsets_for_times(asked, timeout=ANSWER_S)
-            yield from self._read([b for b in begins if b.offset >= 0])
-
-    def last(self, topic: str, most: int) -> list[Entry]:
-        """The last records over all partitions, by time of writing."""
-        name = self._settings.topic_prefix + topic
-        begins = []
+        ends = {}
         for partition in self.partitions(topic):
             with kafka_answers(self._settings):
-                low, high = self._consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=ANSWER_S)
-            if high > low:
-                begins.append(TopicPartition(name, partition, max(low, high - most)))
-        with kafka_answers(self._settings):
-            found = sorted(self._read(begins), key=lambda entry: entry.timestamp_ms)
-        return found[-most:] if most else []
+                ends[partition] = self._watermarks(name, partition)[1]
+        return ends
 
-    def at(self, topic: str, partition: int, offset: int) -> Entry | None:
-        """The record that stands there; None where retention has taken it."""
+    def since(self, topic: str, start_us: int, *, key: str | None = None) -> Iterator[Entry]:
+        """Records written since (unix µs) up to the end as it is now; of one key only, where it is given.
+
+        They come in order within each partition, and a key's all stand in one.
+        """
         name = self._settings.topic_prefix + topic
+        ends = self.ends(topic)
+        asked = [TopicPartition(name, p, max(start_us // 1000, 0)) for p in ends]
         with kafka_answers(self._settings):
-            found = next(self._read([TopicPartition(name, partition, offset)]), None)
-        return found if found is not None and found.offset == offset else None
+            begins = self._consumer.offsets_for_times(asked, timeout=ANSWER_S)
+            yield from self._read({b.partition: b.offset for b in begins if b.offset >= 0}, name, ends, key)
 
-    def follow(self, names: Sequence[str]) -> None:
-        """From now on, `take` hands out what is written to these topics."""
+    def last(self, topic: str, most: int, ends: Mapping[int, int]) -> list[Entry]:
+        """The last records of each partition before `ends`, at most so many, by time of writing."""
+        name = self._settings.topic_prefix + topic
+        begins = {}
+        for partition, end in ends.items():
+            with kafka_answers(self._settings):
+                low = self._watermarks(name, partition)[0]
+            begins[partition] = max(low, end - most)
+        with kafka_answers(self._settings):
+            return sorted(self._read(begins, name, ends, None), key=lambda entry: entry.timestamp_ms)
+
+    def follow(self, begins: Mapping[str, Mapping[int, int]]) -> None:
+        """From now on, `take` hands out what stands in these topics from these offsets on."""
+        prefix = self._settings.topic_prefix
         self._consumer.assign(
-            [
-                TopicPartition(self._settings.topic_prefix + topic, p, OFFSET_END)
-                for topic in names
-                for p in self.partitions(topic)
-            ]
+            [TopicPartition(prefix + topic, p, offset) for topic, each in begins.items() for p, offset in each.items()]
         )
 
     def take(self, most: int, wait_s: float) -> list[Entry]:
-        """What was written to the followed topics; an absent Kafka is waited for."""
+        """What came to the followed topics; an absent Kafka is waited for."""
         taken: list[Any] = self._consumer.consume(most, wait_s)
         return [self._entry(message) for message in taken if message.error() is None]
 
-    def _read(self, begins: list[TopicPartition]) -> Iterator[Entry]:
-        """From `begins` to each partition's present end."""
-        left = {b.partition for b in begins}
-        if not left:
-            return
-        self._consumer.assign(begins)
+    def _watermarks(self, name: str, partition: int) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=ANSWER_S)
+        return low, high
+
+    def _read(self, begins: Mapping[int, int], name: str, ends: Mapping[int, int], key: str | None) -> Iterator[Entry]:
+        """From `begins` to `ends`, or to where the partition ends now."""
+        left = {partition for partition, begin in begins.items() if begin < ends[partition]}
+        wanted = None if key is None else key.encode()
+        self._consumer.assign([TopicPartition(name, partition, begins[partition]) for partition in left])
         silent_since = time.monotonic()
         while left:
             taken: list[Any] = self._consumer.consume(_STEP, 0.2)
@@ -138,13 +142,15 @@ class Reader:
             elif time.monotonic() - silent_since > ANSWER_S:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no records"))  # noqa: SLF001 - its public name
             for message in taken:
-                error = message.error()
-                if error is None:
-                    if message.partition() in left:
+                error, partition = message.error(), message.partition()
+                if error is None and partition in left:
+                    if message.offset() < ends[partition] and wanted in (None, message.key()):
                         yield self._entry(message)
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    left.discard(message.partition())
-                elif error.fatal():
+                    if message.offset() >= ends[partition] - 1:
+                        left.discard(partition)
+                elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    left.discard(partition)
+                elif error is not None and error.fatal():
                     raise KafkaException(error)
         self._consumer.unassign()
 

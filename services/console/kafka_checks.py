@@ -1,0 +1,81 @@
+"""Is Kafka there, and are Weir's topics as they should be?"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from schemas import topics
+from schemas.topics import Topic
+from services.console.checks import Check, failed, ok, skipped, warning
+from services.runtime import kafka
+from services.runtime.settings import KafkaSettings
+
+_SECONDS: Final = 10.0
+_TOPICS: Final = "Kafka topics"
+
+
+def check_kafka(told: KafkaSettings) -> Iterator[Check]:
+    """It answers; topics are there, with one partition count, and kept as the contract says."""
+    client = kafka.admin(told)
+    try:
+        found = client.list_topics(timeout=_SECONDS)
+    except KafkaException as error:
+        yield failed(
+            "Kafka",
+            f"no answer at {told.bootstrap} ({error.args[0].str()})",
+            "start it with `weir up`, or correct WEIR_KAFKA__BOOTSTRAP and how to prove who we are",
+        )
+        yield skipped(_TOPICS, "as Kafka is away")
+        return
+    brokers = len(found.brokers)
+    yield ok("Kafka", f"{brokers} broker{'' if brokers == 1 else 's'} at {told.bootstrap}")
+    counts = {
+        t.name: len(found.topics[told.topic_prefix + t.name].partitions)
+        for t in topics.ALL
+        if told.topic_prefix + t.name in found.topics
+    }
+    yield check_partitions(counts)
+    if counts:
+        yield check_retention(_configurations(client, told, [t for t in topics.ALL if t.name in counts]))
+
+
+def check_partitions(counts: Mapping[str, int]) -> Check:
+    """Unequal counts would part a device from its state."""
+    missing = [t.name for t in topics.ALL if t.name not in counts]
+    if missing:
+        return failed(_TOPICS, f"missing: {', '.join(missing)}", "start a service of Weir: it creates them")
+    if len(set(counts.values())) != 1:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return failed(_TOPICS, f"unequal partition counts ({said})", "give all the same: kafka-topics.sh --alter")
+    return ok(_TOPICS, f"all {len(counts)}, with {next(iter(counts.values()))} partitions each")
+
+
+def check_retention(kept: Mapping[str, Mapping[str, str]]) -> Check:
+    """Topic -> its configuration in Kafka, against the contract's; a compacted topic must be."""
+    wrong: list[str] = []
+    other: list[str] = []
+    for topic in topics.ALL:
+        there = kept.get(topic.name)
+        if there is None:
+            continue
+        for name, wanted in topic.config().items():
+            if name in there and there[name] != wanted:
+                (wrong if name == "cleanup.policy" else other).append(
+                    f"{topic.name} {name}={there[name]} (not {wanted})"
+                )
+    if wrong:
+        return failed("Kafka retention", "; ".join(wrong), "kafka-configs.sh --alter: with this, state or data is lost")
+    if other:
+        return warning("Kafka retention", "; ".join(other), "kafka-configs.sh --alter, unless it is meant")
+    return ok("Kafka retention", "as the contract says")
+
+
+def _configurations(client: AdminClient, told: KafkaSettings, asked: list[Topic]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ResourceType.TOPIC, told.topic_prefix + t.name) for t in asked]
+    futures: Any = client.describe_configs(resources, request_timeout=_SECONDS)
+    return {
+        resource.name.removeprefix(told.topic_prefix): {name: str(e.value) for name, e in future.result().items()}
+        for resource, future in futures.items()
+    }
