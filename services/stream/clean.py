@@ -61,7 +61,7 @@ def clean(
                 rejected.append(Rejected(sensor, *refused))
                 dropped.add(sensor)
             else:
-                recent: list[float] = [event_us, value] if may_collide else []
+                recent = [float(event_us), value] if may_collide else []
                 sensors[sensor] = SensorMemory(value, event_us, event_us, recent=recent)
             continue
         if device.sensor_types or not -LARGEST_VALUE <= value <= LARGEST_VALUE:
@@ -80,7 +80,7 @@ def clean(
                     detail = f"{value} at a time that already has {known}; send seq to keep both"
                     rejected.append(Rejected(sensor, Reason.TIME_COLLISION, detail))
                 continue
-            memory.recent = [*memory.recent[-2 * (REMEMBERED_TIMES - 1) :], event_us, value]
+            memory.recent = [*memory.recent[-2 * (REMEMBERED_TIMES - 1) :], float(event_us), value]
         if in_order:
             if value != memory.value:
                 stood_us = memory.newest_us - memory.since_us
