@@ -1,16 +1,14 @@
 """What every decoder promises: elements or Poison for any bytes, nothing else; and which reason a bad payload gets."""
 
-import base64
 import json
 import math
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from schemas import generate, raw
+from schemas import generate
 from schemas.reasons import Reason
 from services.runtime.errors import Poison
 from services.stream.decoders import Element, json_payload

@@ -27,7 +27,7 @@ def bound(count: int) -> float:
 
 
 def rank_error(values: list[float], found: float, share: float) -> float:
-    """How far the ranks that `found` holds among the values are from the wanted one (or the two that it lies between)."""
+    """How far the ranks that `found` holds are from the wanted one (or from the two that it lies between)."""
     ordered = sorted(values)
     wanted = share * (len(values) - 1)
     lowest, highest = bisect.bisect_left(ordered, found), bisect.bisect_right(ordered, found) - 1

@@ -1,0 +1,63 @@
+"""The stream adds nothing to a score and takes nothing away: it is what `services.scoring` says of the same readings."""
+
+import csv
+from datetime import UTC, datetime
+
+import pytest
+from stream_builders import TEST_DATA, in_batches, log, message, only, pipeline, raw
+
+from schemas import topics
+from services.scoring.device import DeviceScorer
+from services.scoring.spec import MODELS, ModelSpec
+from services.stream.clock_rules import SECOND_US
+
+
+def recording() -> list[tuple[str, int, float]]:
+    """Time as text, as unix µs, and value."""
+    with (TEST_DATA / "stream" / "daily_temperature.csv").open() as file:
+        return [
+            (row["timestamp"], round(datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC).timestamp()) * SECOND_US, float(row["value"]))
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_recording_through_the_stream_gets_bit_for_bit_the_scores_of_the_scorer_alone(model):
+    rows = recording()
+    records = log(
+        raw({"ts": text, "values": {"temperature": value}}, extra={"received-at": b"%d" % event_us})
+        for text, event_us, value in rows
+    )
+    outputs = in_batches(pipeline(model=model), records, 500)
+    alone = DeviceScorer(ModelSpec(name=model))
+    scores = only(topics.SCORES, outputs)
+    assert len(scores) == len(rows) == 4000
+    assert not any(clean.stuck for clean in only(topics.CLEAN, outputs))
+    for (_, event_us, value), score in zip(rows, scores, strict=True):
+        expected = alone.update(event_us, {"temperature": value})
+        assert (score.event_us, score.score, score.alarm_score) == (event_us, expected.score, expected.alarm_score)
+        assert (score.sensors, score.severity, score.state) == (expected.sensors, expected.severity, expected.state)
+        assert score.progress == expected.progress
+
+
+def test_both_faults_of_the_recording_are_found_by_the_default_model():
+    rows = recording()
+    records = log(
+        raw({"ts": text, "temperature": value}, extra={"received-at": b"%d" % at_us}) for text, at_us, value in rows
+    )
+    opened = {anomaly.opened_us for anomaly in only(topics.ANOMALIES, pipeline(model="bands").process(records))}
+    found = {i for i, (_, event_us, _) in enumerate(rows) if event_us in opened}
+    assert any(2500 <= i < 2560 for i in found)
+    assert 3300 in found
+
+
+def test_what_is_out_of_order_is_scored_and_not_learnt():
+    readings = [(second, 20 + second % 7 / 10) for second in range(300)]
+    disturbed = sorted(range(300), key=lambda i: i if i % 50 else i + 3)
+    records = log(message(readings[i][0], i, received=300, flow=readings[i][1]) for i in disturbed)
+    alone, newest = DeviceScorer(ModelSpec(name="gaussian")), 0
+    for i, score in zip(disturbed, only(topics.SCORES, pipeline().process(records)), strict=True):
+        assert score.seq == i
+        expected = alone.update(score.event_us, {"flow": readings[i][1]}, learn=score.event_us >= newest)
+        newest = max(newest, score.event_us)
+        assert score.score == expected.score
