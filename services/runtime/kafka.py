@@ -18,7 +18,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from schemas import topics
@@ -29,6 +29,8 @@ from services.runtime.settings import KafkaSettings
 
 log = logging.get("kafka")
 
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ASK_S = 3.0
 """One try to reach Kafka; short, so that a service which waits for it can be stopped."""
 
@@ -186,8 +188,8 @@ def bounds(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> di
     """
     client = admin(settings)
     places = [TopicPartition(settings.topic_prefix + topic, partition) for partition in partitions]
-    first = client.list_offsets(dict.fromkeys(places, OffsetSpec.earliest()), request_timeout=30)
-    following = client.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), request_timeout=30)
+    first = client.list_offsets(dict.fromkeys(places, _EARLIEST), request_timeout=30)
+    following = client.list_offsets(dict.fromkeys(places, _LATEST), request_timeout=30)
     return {at.partition: (first[at].result().offset, following[at].result().offset) for at in places}
 
 
