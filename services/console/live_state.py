@@ -83,7 +83,8 @@ class Event(msgspec.Struct, frozen=True):
     mark: str
     device: str
     text: str
-    severity: str = ""
+    about: str = ""
+    """The anomaly; its opening and its updates are one line, which says the latest."""
 
 
 class LiveState:
@@ -176,6 +177,8 @@ class LiveState:
         device = self._device(record.tenant, record.site, record.device)
         device.anomaly = None if record.phase is AnomalyPhase.CLOSED else record
         text = record.sentence.replace(f" at {record.device}", "", 1)
+        if record.phase is AnomalyPhase.UPDATED and self._retell(record.anomaly, text):
+            return
         if record.phase is AnomalyPhase.OPENED:
             self.anomalies += 1
             self._opened.append(record)
@@ -183,7 +186,16 @@ class LiveState:
         elif record.phase is AnomalyPhase.CLOSED:
             seconds = ((record.end_us or record.event_us) - record.opened_us) / 1e6
             text = f"as usual again; {seconds:.0f} s over the line, peak {record.peak:.2f}"
-        self._happened(Event(record.event_us, str(record.phase), record.device, text, str(record.severity)))
+        self._happened(Event(record.event_us, str(record.phase), record.device, text, record.anomaly))
+
+    def _retell(self, anomaly: str, text: str) -> bool:
+        """Say the latest of an anomaly whose opening is still shown."""
+        for place, event in enumerate(self.events):
+            if event.about == anomaly:
+                found, bracket, _ = event.text.rpartition("] ")
+                self.events[place] = msgspec.structs.replace(event, text=found + bracket + text)
+                return True
+        return False
 
     def _explained(self, opened: Anomaly) -> str:
         for label in reversed(self._labels):
@@ -201,7 +213,7 @@ class LiveState:
         else:
             device.alarms.pop(record.alarm, None)
         text = f"alarm {record.phase}: {record.rule}"
-        self._happened(Event(record.at_us, str(record.phase), record.device, text, str(record.severity)))
+        self._happened(Event(record.at_us, str(record.phase), record.device, text))
 
     def _happened(self, event: Event) -> None:
         self.events.append(event)

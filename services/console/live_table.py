@@ -249,8 +249,8 @@ def _ledger(state: LiveState) -> list[Text]:
 def _judged(judged: Judgement) -> str:
     """Known anomalies in words. Those within the quiet time of another alarm are no news, and said apart."""
     ended = judged.found + judged.missed
-    quiet = f", {judged.quiet} soon after another alarm" if judged.quiet else ""
-    return f"known anomalies: {judged.found} of {ended} found{quiet}; unexplained alarms: {judged.unexplained}"
+    quiet = f" ({judged.quiet} in quiet times)" if judged.quiet else ""
+    return f"known anomalies: {judged.found} of {ended} found{quiet}, {judged.unexplained} alarms unexplained"
 
 
 def _rate(rate: float | None) -> str:
