@@ -17,9 +17,10 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import deque
 
 import paho.mqtt.client as paho
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -117,7 +118,10 @@ class Contender:
     def on_topic(self) -> int:
         name = self.settings.topic_prefix + topics.RAW
         partitions = self._reader.list_topics(name, timeout=30).topics[name].partitions
-        return sum(self._reader.get_watermark_offsets(TopicPartition(name, p), timeout=30)[1] for p in partitions)
+        try:
+            return sum(self._reader.get_watermark_offsets(TopicPartition(name, p), timeout=30)[1] for p in partitions)
+        except KafkaException:  # a topic just made has no leader yet
+            return 0
 
     def wait_for(self, messages: int) -> None:
         end = time.monotonic() + DEADLINE_S
@@ -126,7 +130,11 @@ class Contender:
                 raise TimeoutError(f"{self.name}: {self.on_topic()} of {messages} messages")
             time.sleep(0.1)
 
-    def end_session(self) -> None:
+    def close(self) -> None:
+        """End the process, and its session, so that the broker queues nothing for it."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
         host, _, port = self.environment.get("BENCH_MQTT", "").partition(":")
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=paho.MQTTv5)
         client.connect(host or self.environment["WEIR_MQTT__HOST"], int(port or self.environment["WEIR_MQTT__PORT"]))
@@ -142,10 +150,14 @@ def publish(address: str, messages: int, devices: int, per_second: float | None)
     client.max_inflight_messages_set(500)
     client.connect(host, int(port))
     client.loop_start()
-    begin, sent = time.monotonic(), []
+    begin = time.monotonic()
+    sent: deque[paho.MQTTMessageInfo] = deque()
     for seq in range(messages):
         payload = json.dumps({"ts": 1_700_000_000_000 + seq, "seq": seq // devices, "values": {"temperature": 21.5}})
         sent.append(client.publish(mqtt.telemetry_topic("bench", "lab", f"d{seq % devices}"), payload, qos=1))
+        # paho looks through all that waits at each PUBACK, so little may wait.
+        if len(sent) > 500:
+            sent.popleft().wait_for_publish(DEADLINE_S)
         if per_second and seq % 50 == 49:
             time.sleep(max(0.0, begin + seq / per_second - time.monotonic()))
     for one in sent:
@@ -179,7 +191,7 @@ def run(
         wall_s = time.monotonic() - begin
         cpu_s = under_test.stop() - idle_s
     finally:
-        under_test.end_session()
+        under_test.close()
     return {
         "stage": "bridge",
         "contender": contender,

@@ -293,6 +293,34 @@ def test_a_broker_that_forgot_the_session_is_reported(bridges, own_mosquitto, se
     assert "mqtt_session_lost" in bridge.log()
 
 
+def test_over_tls_every_message_arrives_and_an_unknown_authority_is_not_trusted(
+    bridges, own_mosquitto, settings, tmp_path
+):
+    certificate, key = tmp_path / "broker.crt", tmp_path / "broker.key"
+    subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = ("-keyout", str(key), "-out", str(certificate))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files],
+        check=True,
+        capture_output=True,
+    )
+    tls_port = free_port()
+    broker = own_mosquitto(
+        f"listener {tls_port} 127.0.0.1", f"certfile {certificate}", f"keyfile {key}", "allow_anonymous true"
+    )
+    tls = {"WEIR_MQTT__TLS": "true"}
+    wary = bridges(("127.0.0.1", tls_port), settings, **tls).start()
+    wait_until(lambda: "certificate verify failed" in wary.log(), "the unknown authority is refused")
+    bridges(
+        ("127.0.0.1", tls_port), settings, **tls, WEIR_MQTT__CA_FILE=str(certificate), WEIR_LOG__FORMAT="json"
+    ).ready()
+    devices = Devices(broker.address, "acme")
+    payloads = devices.publish_readings(1000, devices=5, padding=500)
+    devices.close()
+
+    assert Counter(r.value for r in read_raw(settings, payloads)) == Counter(payloads)
+
+
 def test_credentials_that_are_refused_end_the_bridge_with_a_clear_error(bridges, own_mosquitto, settings):
     broker = own_mosquitto("allow_anonymous false")
     bridge = bridges(

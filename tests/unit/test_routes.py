@@ -107,6 +107,13 @@ def test_a_route_inside_the_default_tree_adds_no_second_subscription(tmp_path: P
     assert routes.place("weir/v1/acme/d1/telemetry").site == "main"
 
 
+def test_what_weir_itself_publishes_is_placed_by_no_route(tmp_path: Path):
+    routes = routes_of(tmp_path, 'routes: [{name: any, topic: "{tenant}/alarms/{site}/{device}"}]')
+
+    assert isinstance(routes.place("acme/alarms/berlin/d1"), Placed)
+    assert routes.place("weir-out/alarms/berlin/d1").reason is Reason.UNROUTABLE
+
+
 @pytest.mark.parametrize(
     ("entry", "says"),
     [

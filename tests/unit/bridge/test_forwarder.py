@@ -254,6 +254,30 @@ def test_a_refused_record_is_tried_again_and_not_acknowledged_before():
     assert acked == [1]
 
 
+def test_a_message_waits_behind_parked_ones_though_the_producer_has_room_again():
+    kafka = Kafka(room=1)
+    forwarder, _ = idle(kafka)
+    forwarder.on_message(telemetry(1), AT)
+    forwarder.on_message(telemetry(2), AT)
+    kafka.poll(ord("c"), 1)
+    forwarder.on_message(telemetry(3), AT)
+    for _ in range(3):
+        forwarder.send_parked()
+        kafka.poll(ord("c"), 1)
+
+    assert [value for _, value, _ in kafka.log] == [b"1", b"2", b"3"]
+
+
+def test_a_refused_record_is_not_tried_again_after_a_disconnect():
+    kafka = Kafka(refuse_every=1)
+    forwarder, _ = idle(kafka)
+    forwarder.on_message(telemetry(1), AT)
+    kafka.poll(ord("c"), 10)
+    forwarder.on_disconnect()
+
+    assert forwarder.waiting == 0
+
+
 def test_a_record_refused_after_a_disconnect_is_left_to_the_redelivery():
     kafka = Kafka(refuse_every=1)
     forwarder, _ = idle(kafka)

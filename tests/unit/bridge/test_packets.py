@@ -40,7 +40,7 @@ def properties_of(content_type: str | None, user: list[tuple[str, str]]) -> byte
     if user:
         made.UserProperty = user
     packed = made.pack()
-    return packed[len(length_of(len(packed))) if len(packed) > 127 else 1 :]
+    return packed[2 if packed[0] & 0x80 else 1 :]
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=20)
@@ -83,6 +83,10 @@ def test_traceparent_is_found_among_other_properties():
     encoded = properties_of("application/json", [("a", "1"), ("traceparent", "00-ab-cd-01"), ("b", "2")])
 
     assert read_properties(encoded) == (b"application/json", b"00-ab-cd-01")
+
+
+def test_a_property_that_ends_too_early_is_left_out():
+    assert read_properties(b"\x03\x00\x09json") == (None, None)
 
 
 @given(st.binary(max_size=60))
