@@ -67,6 +67,11 @@ class Quiet:
         self.ongoing = False
         self.loudest = 0.0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is muted now."""
+        return not self.left_s and not self.ongoing
+
     def alarm_score(self, score: float, evidence: float, elapsed_s: float, step_s: float) -> float:
         """What the quiet rule leaves of `score`."""
         over = score >= ALARM_LINE

@@ -52,8 +52,10 @@ class DeviceScorer:
         `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `stuck`.
         """
         known = self._sensors
-        if not values.keys() <= known.keys():
-            self._meet(values)
+        for name in values:
+            if name not in known:
+                self._meet(values)
+                break
         line = self._budget.line(event_us)
         alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
         device_score = device_alarm = progress = 0.0
@@ -62,15 +64,18 @@ class DeviceScorer:
             sensor = known.get(name)
             if sensor is None:
                 continue
-            evidence = sensor.update(
-                event_us, value, line, alarms_per_second, learn=learn and (not stuck or name not in stuck)
-            )
+            learnable = learn and (not stuck or name not in stuck)
+            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable)
             score = score_of(evidence, line)
             alarm = sensor.alarm_score(score)
-            scores[name] = SensorScore(score, alarm, *sensor.expected)
-            device_score = max(device_score, score)
-            device_alarm = max(device_alarm, alarm)
-            progress = max(progress, sensor.progress)
+            low, high = sensor.expected
+            scores[name] = SensorScore(score, alarm, low, high)
+            if score > device_score:
+                device_score = score
+            if alarm > device_alarm:
+                device_alarm = alarm
+            if progress < 1.0:
+                progress = max(progress, sensor.progress)
         if device_alarm >= ALARM_LINE:
             self._budget.spend(event_us)
         self._latest = list(scores)

@@ -4,6 +4,7 @@ from services.scoring.calibration import Quiet
 from services.scoring.centre import Centre
 from services.scoring.guard import Guard, Verdict
 from services.scoring.pace import Pace
+from services.scoring.severity import ALARM_LINE
 from services.scoring.state import stored
 from services.scoring.views.level import LevelView
 from services.scoring.views.view import Moment, View
@@ -108,8 +109,10 @@ class SensorScorer:
 
     def alarm_score(self, score: float) -> float:
         """What the quiet rule leaves of the latest reading's `score`."""
-        moment = self._moment
-        return self.quiet.alarm_score(score, self.evidence, moment.elapsed_s, moment.step_s)
+        quiet, moment = self.quiet, self._moment
+        if quiet.is_idle and score < ALARM_LINE:
+            return score
+        return quiet.alarm_score(score, self.evidence, moment.elapsed_s, moment.step_s)
 
     def _keep_back(self, event_us: int, value: float) -> None:
         self.first_times.append(event_us)

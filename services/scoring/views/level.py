@@ -5,14 +5,14 @@ from services.scoring.rolling import Means
 from services.scoring.state import stored
 from services.scoring.views.view import Moment
 
-_ABRUPT = 2
+_ABRUPT_SPAN = 5
 
 
 @stored("level.1", "means", "bands")
 class LevelView:
     """Forgetting ranges of means over the latest `lengths` readings: short ones see spikes, long ones small shifts.
 
-    `abruptness` is the evidence of the two shortest alone.
+    `abruptness` is the evidence of single readings and the shortest means alone.
     """
 
     __slots__ = ("_latest", "abruptness", "bands", "means")
@@ -28,10 +28,10 @@ class LevelView:
         self._latest = latest = self.means.with_next(value)
         allowance, grain, least_width = moment.allowance, moment.grain, moment.least_width
         abruptness = slow = 0.0
-        for place, (band, mean) in enumerate(zip(self.bands, latest, strict=False)):
+        for band, mean in zip(self.bands, latest, strict=False):
             if not band.low <= mean <= band.high:
                 novelty = band.novelty(mean, allowance, grain, least_width)
-                if place < _ABRUPT:
+                if band.span <= _ABRUPT_SPAN:
                     abruptness += novelty
                 else:
                     slow += novelty
