@@ -29,10 +29,12 @@ def run() -> None:
         return
 
     by_topic = readers(settings.kafka.topic_prefix)
-    consumer = kafka.consumer(
-        settings.kafka, group=settings.sink.group, session_timeout_ms=settings.sink.session_timeout_ms
+    source = KafkaSource(
+        settings.kafka,
+        list(by_topic),
+        group=settings.sink.group,
+        session_timeout_ms=settings.sink.session_timeout_ms,
     )
-    source = KafkaSource(consumer, kafka.admin(settings.kafka), list(by_topic))
     producer = kafka.producer(settings.kafka)
     reporter = Reporter(producer, "sink", prefix=settings.kafka.topic_prefix)
     writer = InfluxWriter(settings.influx)

@@ -5,21 +5,25 @@ the batch in hand is given up (`Reassigned`): the new owner reads those records 
 could put an older state of a point over its newer one.
 """
 
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from services.runtime import logging
+from services.runtime import kafka, logging
+from services.runtime.settings import KafkaSettings
 from services.sink import metrics
 from services.sink.batches import BatchAbandoned, Record
 
 log = logging.get("sink")
 
-# The stubs know neither the class nor its makers.
-_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+_ANSWER_S = 2.0
+"""Longest wait for what Kafka is asked."""
+_LEAVE_S = 3.0
+"""Longest wait for the last commit, and then for leaving the group."""
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -32,17 +36,24 @@ class Reassigned(BatchAbandoned):
 class KafkaSource:
     """Reads topics as a member of a consumer group. One thread."""
 
-    def __init__(self, consumer: Consumer, admin: AdminClient, topics: Sequence[str]) -> None:
-        self._consumer = consumer
-        self._admin = admin
+    def __init__(self, settings: KafkaSettings, topics: Sequence[str], *, group: str, session_timeout_ms: int) -> None:
+        self._consumer = kafka.consumer(
+            settings, group=group, session_timeout_ms=session_timeout_ms, on_commit=self._on_commit
+        )
         self._in_hand: dict[Partition, tuple[int, int]] = {}
         """First and next offset of what was handed out and is neither acknowledged nor rewound."""
         self._to_commit: dict[Partition, int] = {}
+        """Acknowledged, and not known to be committed."""
         self._next: dict[Partition, int] = {}
         """Next offset to store, of each partition that is ours."""
+        self._commit_under_way = False
+        self._commits_refused = 0
+        """In a row."""
         self._taken_away = False
         self._paused = False
-        consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
 
     def read(self, most_records: int, wait_s: float) -> list[Record]:
         """Up to `most_records` records, after at most `wait_s` seconds.
@@ -77,21 +88,14 @@ class KafkaSource:
         self._check()
 
     def acknowledge(self) -> None:
-        """Commit all that was handed out. What Kafka refuses now is tried again with the next commit."""
+        """Commit all that was handed out. Does not wait for Kafka; what it refuses is tried again the next time."""
         for partition, (_, next_offset) in self._in_hand.items():
             self._to_commit[partition] = self._next[partition] = next_offset
         self._in_hand.clear()
-        if not self._to_commit:
-            return
-        try:
-            self._consumer.commit(
-                offsets=[TopicPartition(*p, o) for p, o in self._to_commit.items()], asynchronous=False
-            )
-        except KafkaException as error:
-            metrics.COMMITS_REFUSED.inc()
-            log.warning("commit_refused", error=error.args[0].str())
-        else:
-            self._to_commit.clear()
+        if self._to_commit and not self._commit_under_way:
+            self._commit_under_way = True
+            offsets = [TopicPartition(*partition, offset) for partition, offset in self._to_commit.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def rewind(self) -> None:
         """Hand out again what is in hand."""
@@ -102,23 +106,21 @@ class KafkaSource:
         self._taken_away = False
 
     def lag(self) -> dict[str, int]:
-        """Topic -> records that are not stored yet, of the partitions that are ours. Asks Kafka.
+        """Topic -> records that are not stored yet, of the partitions that are ours.
 
         Raises:
             KafkaException: Kafka did not answer.
         """
-        ours = [(p.topic, p.partition) for p in self._consumer.assignment()]
-        ends = self._offsets(ours, _LATEST)
-        unknown = [p for p in ours if p not in self._next]
-        if unknown:
-            for p in self._consumer.committed([TopicPartition(*p) for p in unknown], timeout=5.0):
-                if p.offset >= 0:
-                    self._next[p.topic, p.partition] = p.offset
-            self._next |= self._offsets([p for p in unknown if p not in self._next], _EARLIEST)
+        ours = self._consumer.assignment()
+        unknown = [p for p in ours if (p.topic, p.partition) not in self._next]
+        for p in self._consumer.committed(unknown, timeout=_ANSWER_S) if unknown else []:
+            self._next[p.topic, p.partition] = p.offset if p.offset >= 0 else self._watermarks(p, ask=True)[0]
         lag: dict[str, int] = {}
-        for topic, partition in ours:
-            behind = ends[topic, partition] - self._next[topic, partition]
-            lag[topic] = lag.get(topic, 0) + max(behind, 0)
+        for number, p in enumerate(ours):
+            # One question always, to know that Kafka answers; and all, while nothing is fetched.
+            _, end = self._watermarks(p, ask=number == 0 or self._paused)
+            behind = end - self._next[p.topic, p.partition]
+            lag[p.topic] = lag.get(p.topic, 0) + max(behind, 0)
         return lag
 
     def assigned(self) -> bool:
@@ -126,8 +128,21 @@ class KafkaSource:
         return bool(self._consumer.assignment())
 
     def close(self) -> None:
-        """Leave the group; what is in hand is not acknowledged."""
-        self._consumer.close()
+        """Leave the group, with the last acknowledgements committed if Kafka answers; what is in hand is not."""
+        self._in_hand.clear()
+        until = time.monotonic() + _LEAVE_S
+        while (self._to_commit or self._commit_under_way) and time.monotonic() < until:
+            self.acknowledge()
+            self._consumer.pause(self._consumer.assignment())
+            self._consumer.poll(0.1)
+        # With Kafka away and a commit under way, close() waits for minutes: then the session's timeout takes us out.
+        leaving = threading.Thread(target=self._consumer.close, name="leave-group", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_S)
+        if leaving.is_alive():
+            log.warning(
+                "group_not_left", why="Kafka does not answer; another sink takes over after the session timeout"
+            )
 
     def _hand_out(self, message: Record) -> None:
         partition = (message.topic(), message.partition())
@@ -143,11 +158,31 @@ class KafkaSource:
         if self._taken_away:
             raise Reassigned
 
-    def _offsets(self, partitions: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:
-        if not partitions:
-            return {}
-        asked = self._admin.list_offsets({TopicPartition(*p): which for p in partitions}, request_timeout=5.0)
-        return {(p.topic, p.partition): future.result().offset for p, future in asked.items()}
+    def _watermarks(self, partition: TopicPartition, *, ask: bool) -> tuple[int, int]:
+        """First and next offset of a partition, as the last fetch said or as Kafka says now."""
+        if not ask:
+            low, high = self._consumer.get_watermark_offsets(partition, cached=True)
+            if low >= 0 and high >= 0:
+                return low, high
+        low, high = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
+        return low, high
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self._commit_under_way = False
+        refused = error or next((p.error for p in partitions if p.error), None)
+        if refused is not None:
+            metrics.COMMITS_REFUSED.inc()
+            self._commits_refused += 1
+            if self._commits_refused == 1:
+                log.warning("commit_refused", error=refused.str())
+            return
+        if self._commits_refused:
+            log.info("commits_accepted", refused_before=self._commits_refused)
+            self._commits_refused = 0
+        for p in partitions:
+            partition = (p.topic, p.partition)
+            if self._to_commit.get(partition) == p.offset:
+                del self._to_commit[partition]
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions_assigned", count=len(partitions))

@@ -16,6 +16,7 @@ log = logging.get("sink")
 
 LOOP = "sink"
 _LAG_EVERY_S = 5.0
+_NOTHING_ASSIGNED = "no partition is assigned to this sink"
 
 
 class VitalSigns:
@@ -36,7 +37,7 @@ class VitalSigns:
         self._clock = clock
         self._lag_at = clock()
         self._kafka_away = False
-        health.wait_for("kafka", "no partition assigned yet")
+        health.wait_for("kafka", _NOTHING_ASSIGNED)
 
     def beat(self) -> None:
         """Show that the loop turns."""
@@ -48,6 +49,10 @@ class VitalSigns:
         self._reporter.report(now_us())
 
     def _measure_lag(self) -> None:
+        if not self._source.assigned():
+            metrics.LAG.clear()
+            self._health.wait_for("kafka", _NOTHING_ASSIGNED)
+            return
         try:
             lag = self._source.lag()
         except KafkaException as error:
@@ -58,9 +63,8 @@ class VitalSigns:
             return
         if self._kafka_away:
             log.info("kafka_back")
-            self._kafka_away = False
-        if self._source.assigned():
-            self._health.has("kafka")
+        self._kafka_away = False
+        self._health.has("kafka")
         metrics.LAG.clear()
         for topic, messages in lag.items():
             metrics.LAG.labels(topic=topic).set(messages)

@@ -96,7 +96,7 @@ class SinkProcess:
 
 def produce(kafka: str, prefix: str, topic: str, records: Iterable[Any]) -> None:
     """Put records on a topic, as the stream does: by key, placed by murmur2."""
-    producer = Producer({"bootstrap.servers": kafka, "partitioner": topics.PARTITIONER, "linger.ms": 5})
+    producer = Producer({"bootstrap.servers": kafka, "partitioner": topics.PARTITIONER, "linger.ms": 5, "log_level": 0})
     for record in records:
         value = record if isinstance(record, bytes) else msgspec.json.encode(record)
         key = f"{record.tenant}/{record.device}" if hasattr(record, "tenant") else "acme/pump-1"
