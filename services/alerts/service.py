@@ -35,7 +35,7 @@ def run() -> None:
     logging.configure("alerts", level=told.log.level, form=told.log.format)
     in_force = rules.load(told.alerts.rules_dir)
     shutdown, health = Shutdown().install(), Health()
-    server = HealthServer(health, told.alerts.http_port)
+    server = HealthServer(health, told.alerts.http_port, told.http.host)
     health.wait_for("kafka", f"topics on {told.kafka.bootstrap}")
     if kafka.wait_for_topics(told.kafka, shutdown):
         alerts = Alerts(told, in_force, health, shutdown)

@@ -33,7 +33,7 @@ def run() -> None:
     logging.configure("bridge", level=told.log.level, form=told.log.format)
     routes = load_routes(told.bridge.routes_file)
     shutdown, health = Shutdown().install(), Health()
-    server = HealthServer(health, told.bridge.http_port)
+    server = HealthServer(health, told.bridge.http_port, told.http.host)
     health.wait_for("kafka", f"topics on {told.kafka.bootstrap}")
     if kafka.wait_for_topics(told.kafka, shutdown):
         bridge = Bridge(told, routes, health)

@@ -102,6 +102,12 @@ class LogSettings(_Group):
     format: Literal["json", "text"] = Field("text", description="one JSON object a line, or text for people")
 
 
+class HttpSettings(_Group):
+    """Where a service's /healthz, /readyz and /metrics are served."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for probes from other machines")
+
+
 class BridgeOptions(_Group):
     """MQTT -> telemetry.raw."""
 
@@ -135,7 +141,6 @@ class StreamOptions(_Group):
     stalled_s: float = Field(60.0, ge=10, description="lag without a commit for this long ends the process")
     devices_per_tenant: int = Field(100_000, ge=1, description="device budget per tenant and partition")
     sensors_per_device: int = Field(64, ge=1, le=1024, description="sensor budget per device")
-    http_host: str = Field("127.0.0.1", description="address of Faust's web endpoint")
     http_port: int = Field(8082, ge=0, le=65535, description="/healthz, /readyz, /metrics by Faust; 0: any free port")
     data_dir: Path = Field(Path(".run/faust"), description="where Faust may write; it holds no state")
 
@@ -170,6 +175,7 @@ class WeirSettings(BaseSettings):
 
     kafka: KafkaSettings = KafkaSettings()
     log: LogSettings = LogSettings()
+    http: HttpSettings = HttpSettings()
 
 
 class BridgeSettings(WeirSettings):

@@ -23,7 +23,7 @@ def run() -> None:
     log = logging.configure("sink", level=settings.log.level, form=settings.log.format)
     shutdown = Shutdown().install()
     health = Health()
-    server = HealthServer(health, settings.sink.http_port)
+    server = HealthServer(health, settings.sink.http_port, settings.http.host)
     health.wait_for("kafka", "topics not there yet")
     if not kafka.wait_for_topics(settings.kafka, shutdown):
         return

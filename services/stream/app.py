@@ -44,8 +44,8 @@ def make_app(settings: StreamSettings) -> StreamApp:
         store="memory://",
         datadir=options.data_dir.absolute(),
         web_enabled=True,
-        web_bind=options.http_host,
-        web_port=options.http_port or _free_port(options.http_host),
+        web_bind=settings.http.host,
+        web_port=options.http_port or _free_port(settings.http.host),
         topic_disable_leader=True,
     )
     health = Health()
