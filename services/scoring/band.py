@@ -5,6 +5,7 @@ from math import log, log1p
 from services.scoring.state import stored
 
 _LEAST_UNIT = 0.1
+_FARTHEST = 1e12
 
 
 @stored("band.1", "low", "high", "mean", "count", "held_low", "held_high")
@@ -46,7 +47,7 @@ class Band:
         width = max(high - low + grain, least_width)
         if outside <= 0.0 or width <= 0.0:
             return 0.0
-        return log1p(outside / width / self._unit(allowance))
+        return log1p(min(outside / width / self._unit(allowance), _FARTHEST))
 
     def outside(self, value: float) -> float:
         """How far outside the range `value` lies; negative within."""

@@ -23,6 +23,13 @@ def test_scores_lie_between_0_and_1(model, values, step_s):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_even_infinitely_many_widths_outside_is_a_number(model):
+    feed = Feed(ModelSpec(name=model))
+    feed.all([5e-324 * (i % 7) for i in range(300)])
+    assert 0.5 <= feed.one(1e300).score <= 1.0
+
+
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("poison", [1e300, -1e300, 1e12])
 @pytest.mark.parametrize("at", [0, 10, 31, 50, 99, 300])
 def test_one_absurd_reading_changes_nothing_that_follows(model, poison, at):
