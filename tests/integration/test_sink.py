@@ -19,6 +19,7 @@ from unit.sink.sink_records import aggregate, anomaly, clean, score
 from deploy.local.databases import INFLUX_ORG, INFLUX_TOKEN
 from deploy.local.ports import Ports
 from deploy.local.servers import InfluxVersion
+from deploy.local.stack import Stack
 from schemas import topics
 from schemas.anomaly import AnomalyPhase
 from schemas.dead_letter import DeadLetter
@@ -308,6 +309,46 @@ def test_the_sink_waits_for_an_influxdb_that_is_not_there_yet_and_says_why(
     finally:
         influx.kill()
     assert sink.leave() == 0
+
+
+@pytest.fixture
+def own_stack(influx_version: InfluxVersion, tmp_path: Path) -> Iterator[Stack]:
+    """Servers that the test may kill."""
+    stack = Stack(tmp_path / "stack", Ports.free(), influx_version=influx_version)
+    stack.start(tied_to_caller=True)
+    stack.wait_servers_ready(120)
+    yield stack
+    stack.stop()
+
+
+def test_kafka_killed_and_away_for_a_while_loses_nothing_and_holds_nobody_up(
+    own_stack: Stack, own_influxdb: OwnInflux, tenant: str, tmp_path: Path
+):
+    kafka, start = own_stack.kafka_bootstrap, now_us()
+    ensure_topics(KafkaSettings(bootstrap=kafka, partitions=PARTITIONS))
+    sink = SinkProcess(kafka, own_influxdb, "", Ports.free().influx, tmp_path / "sink.log").start()
+    try:
+        records = messages(tenant, range(6000), start)
+        produce(kafka, "", topics.CLEAN, records[:2000])
+        eventually("the sink works", lambda: count(own_influxdb.url, "readings", "value", tenant))
+        eventually("it is ready", sink.ready)
+        own_stack.stop_program("kafka")
+        eventually("it says what it waits for", lambda: "kafka" in sink.readiness().get("waiting_for", {}))
+        own_stack.start_program("kafka")
+        produce(kafka, "", topics.CLEAN, records[2000:4000])
+        eventually("all readings", lambda: count(own_influxdb.url, "readings", "value", tenant) == 8000)
+        eventually("all acknowledged", lambda: acknowledged(kafka, "", topics.CLEAN) == 4000)
+        eventually("it is ready again", sink.ready)
+        own_stack.stop_program("kafka")
+        eventually("it notices again", lambda: "kafka" in sink.readiness().get("waiting_for", {}))
+        assert sink.leave() == 0
+        own_stack.start_program("kafka")
+        produce(kafka, "", topics.CLEAN, records[4000:])
+        sink.start()
+        eventually("the rest", lambda: count(own_influxdb.url, "readings", "value", tenant) == 12_000)
+        assert stored(own_influxdb.url, tenant) == expected(records)
+    finally:
+        sink.kill()
 
 
 class TestInfluxWriter(WriterContract):
