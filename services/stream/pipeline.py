@@ -261,7 +261,7 @@ class PartitionPipeline:
         if cleaned.duplicates:
             device.ledger.readings_duplicates += cleaned.duplicates
             self.totals.readings_duplicates += cleaned.duplicates
-        identity = _identity(device.key, self.partition, offset, element, position)
+        identity = _identity(device.key, self.partition, offset, element, position, source)
         if values:
             out.append(
                 Output(
@@ -449,10 +449,11 @@ def _tells_time(element: Element, received_us: int) -> bool:
         return True
 
 
-def _identity(key: str, partition: int, offset: int, element: Element, position: int) -> str:
+def _identity(key: str, partition: int, offset: int, element: Element, position: int, source: TimeSource) -> str:
     sent = "-" if element.ts is None else element.ts
-    if element.seq is None:
-        # Messages about other sensors may share a time; where a record stands in the log tells them apart.
+    if element.seq is None or source is not TimeSource.DEVICE:
+        # Messages about other sensors may share a time, and a counter without a clock comes by each number again:
+        # where a record stands in the log tells them apart.
         return f"{key}:{sent}:@{partition}:{offset}:{position}"
     return f"{key}:{sent}:{element.seq}:{position}"
 

@@ -48,7 +48,12 @@ def test_the_identity_is_made_of_the_time_as_sent_never_of_a_repaired_one():
     ahead = outputs_of(message(10 * 86_400, 1, received=0, flow=1.0))
     (clean,) = only(topics.CLEAN, ahead)
     assert (clean.event_us, clean.time_source) == (NOON_US, TimeSource.RECEIVED_AHEAD)
-    assert (clean.id, clean.sent_ts) == (f"acme/pump-1:{at(10 * 86_400)}:1:0", at(10 * 86_400))
+    assert (clean.id, clean.sent_ts) == (f"acme/pump-1:{at(10 * 86_400)}:@3:0:0", at(10 * 86_400))
+
+
+def test_without_a_clock_of_its_own_a_restarted_counter_gives_no_two_readings_one_identity():
+    outputs = outputs_of(*(message(None, seq, received=i, flow=float(i)) for i, seq in enumerate([0, 1, 0, 1])))
+    assert len({clean.id for clean in only(topics.CLEAN, outputs)}) == len(cleaned(outputs)) == 4
 
 
 def test_a_message_without_readings_is_taken_and_its_seq_counts():
