@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -32,6 +33,9 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return ExitCode.OK
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Exception:  # noqa: BLE001 - the process boundary: a defect of ours, and not "something is wrong" (1)
+        traceback.print_exc()
+        return ExitCode.DEFECT
     return code
 
 

@@ -21,6 +21,7 @@ LINE: Final = 0.5
 _BAR: Final = 10
 _SPARKS: Final = " ▁▂▃▄▅▆▇█"
 _WIDE: Final = 110
+_HIGH: Final = 30
 _FEWEST_EVENTS: Final = 3
 _STATE_STYLES: Final = {"RUNNING": "green", "STARTING": "yellow", "BACKOFF": "red", "FATAL": "red", "EXITED": "red"}
 _MARKS: Final = {
@@ -52,15 +53,17 @@ class Frame(msgspec.Struct, frozen=True):
 
 def draw(state: LiveState, frame: Frame) -> RenderableType:
     """The whole picture, no higher than the terminal."""
-    head: list[RenderableType] = [*_header(frame), Text(), _services(state, frame), Text()]
-    foot = _ledger(state)
-    fixed = 4 + 1 + len(SERVICES) + 1 + 1 + len(foot)
+    gap = [] if frame.height < _HIGH else [Text()]
+    head: list[RenderableType] = [*_header(frame), *gap, _services(state, frame), *gap]
+    foot = _foot(state, frame)
+    titles, rule = 2, 1
+    used = 3 + 2 * len(gap) + len(SERVICES) + titles + rule + len(foot)
     # The terminal's last line stays free: writing into its corner scrolls some of them.
-    room = max(frame.height - fixed - 1, 4)
+    room = max(frame.height - used - 1, 4)
     devices = state.worst_first()
-    for_events = max(room - len(devices) - 2, _FEWEST_EVENTS)
-    for_devices = max(room - for_events - 2, 1)
-    shown = devices[: for_devices if len(devices) <= for_devices else for_devices - 1]
+    for_events = max(room - len(devices), _FEWEST_EVENTS)
+    for_devices = max(room - for_events, 1)
+    shown = devices if len(devices) <= for_devices else devices[: for_devices - 1]
     more = len(devices) - len(shown)
     return Group(
         *head,
@@ -221,7 +224,7 @@ def _events(events: Sequence[Event]) -> list[Text]:
     return lines
 
 
-def _ledger(state: LiveState) -> list[Text]:
+def _foot(state: LiveState, frame: Frame) -> list[Text]:
     ledger = state.pulse.ledger()
     tick = ("✓", "bold green") if adds_up(ledger) else ("✗", "bold red")
     judged = state.judgement()
@@ -232,7 +235,7 @@ def _ledger(state: LiveState) -> list[Text]:
         f" alarms ({state.active_alarms()} active)",
     )
     if judged:
-        counts.append(f"  {_judged(judged)}")
+        counts.append(f"  {_judged(judged) if frame.width >= _WIDE else _judged_briefly(judged)}")
     line = Text.assemble(
         ("messages ", "dim"),
         f"received {ledger.received:,} = decoded {ledger.decoded:,}"
@@ -251,6 +254,10 @@ def _judged(judged: Judgement) -> str:
     ended = judged.found + judged.missed
     quiet = f" ({judged.quiet} in quiet times)" if judged.quiet else ""
     return f"known anomalies: {judged.found} of {ended} found{quiet}, {judged.unexplained} alarms unexplained"
+
+
+def _judged_briefly(judged: Judgement) -> str:
+    return f"found {judged.found}/{judged.found + judged.missed} known, {judged.unexplained} unexplained"
 
 
 def _rate(rate: float | None) -> str:
