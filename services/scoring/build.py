@@ -12,6 +12,8 @@ from services.scoring.views.spread import SpreadView
 
 _SCALES = (1, 5, 20, 80)
 _SPREAD = 40
+_BESIDE_LEVEL = 0.3
+"""Weight of a River model that looks at the level as other views do: the same evidence must not count twice."""
 
 
 def build_sensor(spec: ModelSpec) -> SensorScorer:
@@ -21,4 +23,6 @@ def build_sensor(spec: ModelSpec) -> SensorScorer:
     if spec.name == "half_space_trees":
         trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
         return SensorScorer(LevelView(_SCALES[:2]), [DayView(), RiverView(trees)], spec.warm_up)
-    return SensorScorer(LevelView(_SCALES), [SpreadView(_SPREAD), DayView()], spec.warm_up)
+    return SensorScorer(
+        LevelView(_SCALES), [SpreadView(_SPREAD), DayView(), RiverView(GaussianScorer(), _BESIDE_LEVEL)], spec.warm_up
+    )

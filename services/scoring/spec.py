@@ -16,8 +16,8 @@ class InvalidSpec(ValueError):
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A detector's description. Every duration is time, in hours; nothing is a number of readings but `warm_up`.
 
-    `name`: `bands` (forgetting ranges of level, spread and time of day; the default), `gaussian` (River's
-    GaussianScorer) or `half_space_trees` (River's HalfSpaceTrees).
+    `name`: `bands` (forgetting ranges of level, spread and time of day, and River's GaussianScorer; the default),
+    `gaussian` (River's GaussianScorer and the level) or `half_space_trees` (River's HalfSpaceTrees).
     `alarms_per_week`: the false-alarm budget of one device.
     `warm_up`: readings of a sensor that are learnt before it may alarm.
     `max_sensors`: sensors of one device that are scored; later ones are left out.

@@ -15,8 +15,8 @@ from services.simulator.signal import Signal
 
 UPLOAD = 50
 """Messages in one array, when a device uploads what it has stored."""
-RECENT = 120
-"""Readings that tell a fault how large a sigma is."""
+RECENT = 1000
+"""Readings that tell a fault how large a sigma is: enough to hold the swing of some days of the demo."""
 
 
 class Device:
@@ -129,7 +129,9 @@ class Device:
         return sent
 
     def _label_recorded(self, event_us: int) -> None:
-        row = (self.plan.phase + self._n) % len(self.plan.recording)
+        if self._n < len(self.plan.stored):
+            return
+        row = (self.plan.phase + self._n - len(self.plan.stored)) % len(self.plan.recording)
         known = self.plan.recording.anomaly_at.get(row)
         if known is None or row == known.first:
             self._end_recorded()

@@ -17,7 +17,7 @@ class Signal:
         self._plan = plan
         self._sensors = plan.recording.sensors
         self._random = np.random.default_rng([plan.seed, 1])
-        self._row = plan.phase
+        self._n = 0
         self._block: list[list[float]] = []
 
     def next(self) -> dict[str, float]:
@@ -29,8 +29,8 @@ class Signal:
 
     def _compute(self) -> list[list[float]]:
         plan, recorded = self._plan, self._plan.recording.values
-        index = (self._row + np.arange(BLOCK)) % len(recorded)
-        self._row = (self._row + BLOCK) % len(recorded)
+        index = plan.rows(self._n, BLOCK)
+        self._n += BLOCK
         noise = self._random.normal(size=(BLOCK, recorded.shape[1])) * plan.noise
         values = recorded[index] * plan.gain + plan.offset + noise
         for column, decimals in enumerate(plan.decimals):

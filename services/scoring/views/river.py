@@ -14,17 +14,20 @@ _FAR = 8.0
 
 @stored("river.1", "model", "band", "last")
 class RiverView:
-    """Forgetting range of the surprise -ln(1 - s), s being a River detector's score in [0, 1]; only more counts as new.
+    """Forgetting range of the surprise -ln(1 - s), s a River detector's score in [0, 1]; below the centre, of ln(1 - s).
 
+    Signed by its side, a well-fitted detector's surprise falls off like exp(-|x|) on both sides, as `Band` supposes.
     The detector sees the reading as deviations from the signal's centre, clamped to +-8 and mapped to [0, 1] (what
     HalfSpaceTrees demands), and the change since the last one likewise. What its scores mean is learnt from the scores,
-    so any detector's 0.5 becomes the same alarm line. Raises `ModelNotRegistered` for one whose state has no encoding.
+    so any detector's 0.5 becomes the same alarm line. `weight` is its part in the evidence. Raises
+    `ModelNotRegistered` for one whose state has no encoding.
     """
 
-    __slots__ = ("_features", "_latest", "_supervised", "band", "last", "model")
+    __slots__ = ("_features", "_latest", "_supervised", "_weight", "band", "last", "model")
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, weight: float = 1.0) -> None:
         require_registered(model)
+        self._weight = weight
         self.model = model
         self.band = Band(1, 100)
         self.last = 0.5
@@ -38,8 +41,9 @@ class RiverView:
         self._features = features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
         model = self.model
         score = model.score_one(None, level) if self._supervised else model.score_one(features)
-        latest = self._latest = -log(max(1.0 - score, 1e-12))
-        return self.band.novelty(latest, moment.allowance) if latest > self.band.high else 0.0
+        surprise = -log(max(1.0 - score, 1e-12))
+        latest = self._latest = surprise if level >= 0.5 else -surprise
+        return self._weight * self.band.novelty(latest, moment.allowance)
 
     def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""

@@ -7,7 +7,7 @@ import numpy as np
 from services.simulator.device import Device
 from services.simulator.fault_schedule import FaultSchedule
 from services.simulator.faults import parse
-from services.simulator.fleet import DevicePlan, plan
+from services.simulator.fleet import NO_ROWS, DevicePlan, plan
 from services.simulator.message import Message, Publication
 from services.simulator.options import ReplayOptions
 from services.simulator.pacing import pacing
@@ -45,6 +45,7 @@ def exact(rows: Recording, *, phase: int = 0, clock: float = 1.0, device: str = 
         noise=np.zeros(width),
         decimals=(6,) * width,
         seed=0,
+        stored=NO_ROWS,
     )
 
 

@@ -216,3 +216,12 @@ def test_two_known_anomalies_side_by_side_are_two_labels():
 def test_options_that_do_not_fit_are_refused_by_name(options: dict[str, object], says: str):
     with pytest.raises(ConfigurationError, match=says):
         ReplayOptions(**options).check()
+
+
+def test_history_is_the_healthy_past_and_the_first_minutes_are_calm():
+    rows = load("river:WaterFlow")
+    for each in fleet(rows, devices=30, history=600):
+        assert len(each.stored) == 600
+        assert not set(each.stored.tolist()) & rows.anomaly_at.keys()
+        assert (each.rows(599, 2) == [each.stored[-1], each.phase]).all()
+        assert not set(each.rows(600, 300).tolist()) & rows.anomaly_at.keys()
