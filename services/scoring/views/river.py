@@ -14,7 +14,7 @@ _FAR = 8.0
 
 @stored("river.1", "model", "band", "last")
 class RiverView:
-    """Forgetting range of the surprise -ln(1 - s), s a River detector's score in [0, 1]; below the centre, of ln(1 - s).
+    """Forgetting range of the surprise -ln(1 - s), s a River detector's score in [0, 1]; below the centre of ln(1 - s).
 
     Signed by its side, a well-fitted detector's surprise falls off like exp(-|x|) on both sides, as `Band` supposes.
     The detector sees the reading as deviations from the signal's centre, clamped to +-8 and mapped to [0, 1] (what
