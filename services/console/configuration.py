@@ -1,6 +1,5 @@
 """`weir config show`: every setting, with its value where it stands; secrets as stars."""
 
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any, Final, Literal, get_args, get_origin
@@ -13,12 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console import local_stack
+from services.console.influx import STARS, shown_url
 from services.runtime import settings
 from services.runtime.errors import ExitCode
 from services.runtime.settings import PREFIX, ToolSettings
-
-STARS: Final = "**********"
-_PASSWORD_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 LOCAL: Final = (
     ("LOCAL_RUN_DIR", ".run in the checkout", "where `weir up` keeps data, logs and the supervisor's socket"),
@@ -117,7 +114,7 @@ def _shown(option: FieldInfo, value: Any) -> str:
         return STARS
     if isinstance(value, bool):
         return str(value).lower()
-    return _PASSWORD_IN_URL.sub(STARS, str(value))
+    return shown_url(str(value))
 
 
 def _takes(option: FieldInfo) -> str:

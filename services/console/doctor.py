@@ -15,7 +15,7 @@ from services.alerts import rules
 from services.console import checks, ending, local_stack, programs
 from services.console.checks import Check, failed, ok, skipped, warning
 from services.console.health_probe import HealthProbe
-from services.console.influx import Influx
+from services.console.influx import Influx, shown_url
 from services.console.kafka_checks import check_kafka
 from services.console.mqtt_checks import check_mqtt
 from services.runtime import settings
@@ -71,10 +71,12 @@ def check_influx(told: InfluxSettings) -> Iterator[Check]:
     """It answers; both buckets are there and may be written. Nothing is written."""
     client = Influx(told)
     try:
-        yield ok("InfluxDB", f"{client.version()} at {told.url}")
+        yield ok("InfluxDB", f"{client.version()} at {shown_url(told.url)}")
     except Unavailable as error:
         yield failed(
-            "InfluxDB", f"no answer at {told.url}", str(error).partition(": ")[2] or "correct WEIR_INFLUX__URL"
+            "InfluxDB",
+            f"no answer at {shown_url(told.url)}",
+            str(error).partition(": ")[2] or "correct WEIR_INFLUX__URL",
         )
         yield skipped("InfluxDB buckets", "as InfluxDB is away")
         return

@@ -1,13 +1,22 @@
 """Asks InfluxDB over HTTP: 1.8 and 2.x alike, through /query (InfluxQL) and /api/v2/write."""
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import urllib3
 
 from services.runtime.errors import Unavailable
 from services.runtime.settings import InfluxSettings
+
+STARS: Final = "**********"
+_PASSWORD_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def shown_url(url: str) -> str:
+    """An address without the name and password that may stand in it."""
+    return _PASSWORD_IN_URL.sub(STARS, url)
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -26,6 +35,7 @@ class Influx:
     def __init__(self, settings: InfluxSettings) -> None:
         self._settings = settings
         self._url = settings.url.rstrip("/")
+        self._shown = shown_url(self._url)
         self._http = urllib3.PoolManager(retries=False, timeout=settings.timeout_s)
         token = settings.token
         self._headers = {} if token is None else {"Authorization": f"Token {token.get_secret_value()}"}
@@ -38,7 +48,7 @@ class Influx:
         """
         response = self._ask("GET", "/ping")
         if response.status not in (200, 204):
-            raise Unavailable(f"{self._url}/ping answers {response.status}: is this InfluxDB?")
+            raise Unavailable(f"{self._shown}/ping answers {response.status}: is this InfluxDB?")
         return str(response.headers.get("X-Influxdb-Version", "unknown"))
 
     def points(self, bucket: str, query: str) -> list[Point]:
@@ -51,11 +61,11 @@ class Influx:
         response = self._ask("GET", "/query", fields)
         if response.status != 200:
             raise Unavailable(
-                f"InfluxDB at {self._url} refused a query on {bucket} ({response.status}): {_why(response)}"
+                f"InfluxDB at {self._shown} refused a query on {bucket} ({response.status}): {_why(response)}"
             )
         result = msgspec.json.decode(response.data)["results"][0]
         if "error" in result:
-            raise Unavailable(f"InfluxDB at {self._url} refused a query on {bucket}: {result['error']}")
+            raise Unavailable(f"InfluxDB at {self._shown} refused a query on {bucket}: {result['error']}")
         return list(_points(bucket, result.get("series", ())))
 
     def write_refusal(self, bucket: str) -> str | None:
@@ -74,8 +84,8 @@ class Influx:
             return self._http.request(method, self._url + path, fields=fields, body=body, headers=self._headers)
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(
-                f"InfluxDB at {self._url} did not answer ({type(error).__name__}): start it with `weir up`, or correct"
-                " WEIR_INFLUX__URL"
+                f"InfluxDB at {self._shown} did not answer ({type(error).__name__}): start it with `weir up`, or"
+                " correct WEIR_INFLUX__URL"
             ) from error
 
 

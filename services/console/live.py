@@ -49,6 +49,9 @@ class View:
                 self._lines()
         except NotRunning:
             return
+        finally:
+            # The table vanishes with the terminal's second screen; what it came to stays to be read.
+            self._write_line()
 
     def _table(self) -> None:
         console = Console()
@@ -61,8 +64,11 @@ class View:
     def _lines(self) -> None:
         while True:
             self._look(LINE_S)
-            sys.stdout.write(plain_line(self._state, self._states, time.strftime("%H:%M:%S")) + "\n")
-            sys.stdout.flush()
+            self._write_line()
+
+    def _write_line(self) -> None:
+        sys.stdout.write(plain_line(self._state, self._states, time.strftime("%H:%M:%S")) + "\n")
+        sys.stdout.flush()
 
     def _look(self, seconds: float) -> None:
         """Take in what flows for so long."""

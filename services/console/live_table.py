@@ -70,7 +70,7 @@ def draw(state: LiveState, frame: Frame) -> RenderableType:
         _devices(shown, frame),
         *([Text(f"  and {more} more", style="dim")] if more else []),
         Rule(style="dim"),
-        *_events(list(state.events)[-for_events:]),
+        *_events(sorted(state.events, key=lambda event: event.at_us)[-for_events:]),
         *foot,
     )
 

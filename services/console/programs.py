@@ -60,7 +60,9 @@ def check_http_ports(ports: Mapping[str, int]) -> None:
         setting = f"WEIR_{service.upper()}__HTTP_PORT"
         if port == 0:
             raise ConfigurationError(f"{setting}=0: `weir up` must know where the service answers; choose a port")
-        if port in list(ports.values())[:number] or not is_free(port):
+        if port in list(ports.values())[:number]:
+            raise ConfigurationError(f"{setting}={port}: another service of Weir has this port; choose another")
+        if not is_free(port):
             raise ConfigurationError(
                 f"port {port} (127.0.0.1), where {service} shows its health, is taken by another process: "
                 f"stop that process, or choose another port with {setting}=<port>"

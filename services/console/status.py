@@ -12,6 +12,7 @@ from schemas import topics
 from services.console import ending, groups, local_stack, programs
 from services.console.groups import GroupLag
 from services.console.health_probe import HealthProbe
+from services.console.influx import shown_url
 from services.console.pulse import SILENT_US, Pulse, Vital, adds_up, verdict
 from services.console.records import Reader, kafka_answers
 from services.console.status_view import print_status
@@ -108,7 +109,7 @@ def look(told: ToolSettings, stack: Stack | None) -> Status:
         addresses={
             "mqtt": f"{told.mqtt.host}:{told.mqtt.port}",
             "kafka": told.kafka.bootstrap,
-            "influxdb": told.influx.url,
+            "influxdb": shown_url(told.influx.url),
         },
         servers={name: state.state for name, state in states.items() if name not in services},
         services=services,

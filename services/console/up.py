@@ -100,12 +100,15 @@ def _start(stack: Stack, services: dict[str, str], ports: dict[str, int], option
 
 
 def _stop(stack: Stack) -> None:
-    _say("stopping")
+    was_running = stack.is_running()
+    if was_running:
+        _say("stopping")
     # A second Ctrl-C must not leave half of it behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     stack.stop()
-    _say(f"stopped; data and logs stay in {stack.run_dir}")
+    if was_running:
+        _say(f"stopped; data and logs stay in {stack.run_dir}")
 
 
 @contextmanager

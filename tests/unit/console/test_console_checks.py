@@ -146,3 +146,14 @@ def test_lag_is_counted_from_what_was_committed_and_from_the_beginning_where_not
 
 def test_what_retention_took_is_no_lag():
     assert lag_by_topic([TopicPartition("raw", 0, 5)], {("raw", 0): 80}, {("raw", 0): 100}) == {"raw": 20}
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["doctor"]])
+def test_looking_around_prints_no_secret(nothing_runs, monkeypatch, command):
+    monkeypatch.setenv("WEIR_INFLUX__URL", "http://weir:hunter2@127.0.0.1:1")
+    monkeypatch.setenv("WEIR_INFLUX__TOKEN", "hunter2")
+    monkeypatch.setenv("WEIR_MQTT__USERNAME", "weir")
+    monkeypatch.setenv("WEIR_MQTT__PASSWORD", "hunter2")
+    output = CliRunner().invoke(app, command).output
+    assert "127.0.0.1:1" in output
+    assert "hunter2" not in output

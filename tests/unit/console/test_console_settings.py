@@ -11,7 +11,8 @@ from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from services.cli import app
 from services.console import configuration, local_stack
-from services.console.configuration import STARS, list_settings, to_markdown
+from services.console.configuration import list_settings, to_markdown
+from services.console.influx import STARS
 from services.runtime.settings import ToolSettings, known_names
 
 SECRETS = {

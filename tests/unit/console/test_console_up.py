@@ -83,7 +83,7 @@ def test_a_taken_health_port_is_refused_with_the_way_out():
 
 
 def test_two_services_cannot_share_a_health_port_and_none_may_choose_its_own():
-    with pytest.raises(ConfigurationError, match="WEIR_SINK__HTTP_PORT"):
+    with pytest.raises(ConfigurationError, match="WEIR_SINK__HTTP_PORT=28461: another service"):
         programs.check_http_ports({"bridge": 28461, "sink": 28461})
     with pytest.raises(ConfigurationError, match="WEIR_BRIDGE__HTTP_PORT=0"):
         programs.check_http_ports({"bridge": 0})
