@@ -79,6 +79,13 @@ def test_beyond_64_any_values_in_any_order_keep_the_bound(values):
         assert rank_error(values, found, share) <= bound(len(values))
 
 
+def test_which_half_stays_alternates_so_that_errors_cancel():
+    values = [float(value) for value in ORDERS["random"](30_000)]
+    shares = [step / 20 for step in range(1, 20)]
+    errors = [found - share * 29_999 for found, share in zip(sketch(values).at(*shares), shares, strict=True)]
+    assert abs(sum(errors) / len(errors)) < 0.01 * 30_000
+
+
 @pytest.mark.parametrize("count", [1, 64, 65, 1000, 20_000])
 def test_nothing_is_lost_and_memory_is_logarithmic(count):
     levels = sketch(map(float, range(count))).levels

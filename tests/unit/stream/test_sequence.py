@@ -149,6 +149,15 @@ def test_what_comes_from_below_a_given_up_hole_is_taken_and_costs_no_other_numbe
     assert counter.see(*range(6, 20), second=0) == [Seen.NEW] * 14
 
 
+def test_a_late_beginning_of_a_device_with_many_holes_costs_no_number_in_between():
+    counter = Counter()
+    counter.see(*range(1000, 1000 + 2 * (MAX_HOLES + 1), 2), second=1)
+    assert len(counter.sequence.holes) == MAX_HOLES
+    assert counter.see(5, second=0) == [Seen.NEW]
+    assert counter.said == [("missing", 0, 6, 999)]
+    assert counter.see(*range(6, 1000), second=0) == [Seen.NEW] * 994
+
+
 ends = st.integers(1, 60)
 
 
