@@ -161,7 +161,7 @@ def test_a_late_beginning_of_a_device_with_many_holes_costs_no_number_in_between
 ends = st.integers(1, 60)
 
 
-@examples(300)
+@examples(200)
 @given(st.data())
 def test_each_number_is_new_once_and_what_never_came_is_reported(data):
     last = data.draw(ends)
@@ -213,7 +213,7 @@ hostile = st.tuples(
 )
 
 
-@examples(300)
+@examples(200)
 @given(st.lists(hostile, max_size=200))
 def test_hostile_numbers_neither_raise_nor_grow_the_memory(steps):
     counter = Counter()

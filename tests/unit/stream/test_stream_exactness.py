@@ -42,7 +42,7 @@ def numbers_in(content) -> list[float]:
     return [content] if isinstance(content, float) else []
 
 
-@examples(150)
+@examples(90)
 @given(logs())
 def test_the_ledgers_add_up_for_any_log(records):
     partition = pipeline(sensors=2, devices=2)
@@ -55,7 +55,7 @@ def test_the_ledgers_add_up_for_any_log(records):
     assert all(math.isfinite(number) for _, _, record in outputs for number in numbers_in(msgspec.to_builtins(record)))
 
 
-@examples(150)
+@examples(90)
 @given(logs())
 def test_an_id_names_one_content(records):
     partition = pipeline()
@@ -80,7 +80,7 @@ def test_batching_changes_nothing(records):
     assert one.totals == seven.totals == whole.totals
 
 
-@examples(100)
+@examples(70)
 @given(logs(), st.lists(st.integers(0, 40), min_size=1, max_size=3))
 def test_restarts_between_checkpoints_change_nothing(records, cuts):
     uncut = pipeline(sensors=2, devices=2)
