@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from schemas.reasons import Reason
 from services.stream.ledger import Ledger
 from services.stream.pipeline import PartitionPipeline
 
@@ -62,6 +63,7 @@ class PipelineCollector(Collector):
             ("readings_dead_lettered", "Readings in the dead letter.", total.dead_readings),
         ):
             family = CounterMetricFamily(f"weir_stream_{name}", text, labels=["reason"])
-            for reason, count in sorted(by_reason.items()):
-                family.add_metric([reason], count)
+            # All of them, also at 0: a counter that first shows at 1 has not risen.
+            for reason in Reason:
+                family.add_metric([reason], by_reason.get(reason, 0))
             yield family

@@ -10,7 +10,10 @@ from deploy.local.ports import Ports
 from deploy.local.programs import Program
 from deploy.local.servers import InfluxVersion
 from deploy.local.stack import Stack
-from tests.e2e.system import SERVICES, Webhook, Weir, eventually
+from services.runtime.settings import MqttSettings
+from services.simulator.options import ReplayOptions
+from services.simulator.service import replay
+from tests.e2e.system import DURATION_S, FAULT_AT_S, FAULT_S, SERVICES, Webhook, Weir, eventually
 
 START_S = 240.0
 
@@ -42,3 +45,21 @@ def weir(influx_version: InfluxVersion, tmp_path_factory: pytest.TempPathFactory
     finally:
         stack.stop()
         webhook.close()
+
+
+@pytest.fixture(scope="session")
+def labels(weir, tmp_path_factory):
+    """A replay with a 10 sigma step on one sensor of one device; returns what the simulator says it did."""
+    host, port = weir.stack.mqtt_address
+    options = ReplayOptions(
+        devices=3,
+        tenant="fault",
+        rate=1.0,
+        history=600,
+        duration_s=DURATION_S,
+        faults=(f"step@pump-01:flow:{FAULT_AT_S}+{FAULT_S}:10",),
+        labels_file=tmp_path_factory.mktemp("labels") / "labels.jsonl",
+    )
+    summary = replay(options, MqttSettings(host=host, port=port), lambda: False)
+    assert summary.faults == 1
+    return [label for label in summary.labels if label.kind == "step"]

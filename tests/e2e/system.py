@@ -15,6 +15,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.stack import Stack
 
+FAULT_AT_S = 25.0
+FAULT_S = 20.0
+DURATION_S = 110.0
 SERVICES = ("bridge", "stream", "sink", "alerts")
 
 
@@ -79,6 +82,12 @@ class Weir:
             return -1.0
         lines = [line for line in text.splitlines() if line.startswith((name + " ", name + "{"))]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def sink_is_done(self) -> bool:
+        """Whether the sink has stored all results; the services' own metrics never end, and do not count."""
+        lines = self.http("sink", "/metrics")[1].splitlines()
+        lags = [line for line in lines if line.startswith('weir_sink_lag_messages{topic="telemetry.')]
+        return bool(lags) and all(float(line.rsplit(" ", 1)[1]) == 0 for line in lags)
 
     def influx(self, query: str, database: str = "telemetry") -> list[dict[str, Any]]:
         """InfluxQL over HTTP; each row as a dict of tags and columns."""

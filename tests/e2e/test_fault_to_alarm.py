@@ -5,32 +5,7 @@ import time
 
 import pytest
 
-from services.runtime.settings import MqttSettings
-from services.simulator.options import ReplayOptions
-from services.simulator.service import replay
-from tests.e2e.system import eventually
-
-FAULT_AT_S = 25.0
-FAULT_S = 20.0
-DURATION_S = 110.0
-
-
-@pytest.fixture(scope="module")
-def labels(weir, tmp_path_factory):
-    """A replay with a 10 sigma step on one sensor of one device; returns what the simulator says it did."""
-    host, port = weir.stack.mqtt_address
-    options = ReplayOptions(
-        devices=3,
-        tenant="fault",
-        rate=1.0,
-        history=600,
-        duration_s=DURATION_S,
-        faults=(f"step@pump-01:flow:{FAULT_AT_S}+{FAULT_S}:10",),
-        labels_file=tmp_path_factory.mktemp("labels") / "labels.jsonl",
-    )
-    summary = replay(options, MqttSettings(host=host, port=port), lambda: False)
-    assert summary.faults == 1
-    return [label for label in summary.labels if label.kind == "step"]
+from tests.e2e.system import FAULT_S, eventually
 
 
 def test_the_anomaly_opens_within_six_readings_and_closes(weir, labels):

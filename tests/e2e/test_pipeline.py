@@ -183,7 +183,7 @@ def check_everything(weir: Weir, tenant: str, good: dict[str, list], received_be
     )
     check_dead_letters(weir, tenant)
     check_ledger(weir, received_before + 10_000)
-    eventually(lambda: weir.metric("sink", "weir_sink_lag_messages") == 0, 60, "the sink has caught up")
+    eventually(weir.sink_is_done, 60, "the sink has caught up")
     check_aggregates(weir, tenant, good)
     states = weir.stack.states()
     assert all(states[service].state == "RUNNING" for service in SERVICES)

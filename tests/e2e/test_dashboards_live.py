@@ -1,0 +1,54 @@
+"""Every panel of every dashboard shows something of what the whole pipeline made of a replay with a fault."""
+
+import json
+import time
+from typing import Any
+
+import paho.mqtt.publish as mqtt
+import pytest
+
+from deploy.grafana.dashboards import FOLDER
+from tests.e2e.system import Weir, eventually
+from tests.integration.grafana import filled
+
+DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+DATABASES = {"weir-influxdb": "telemetry", "weir-influxdb-long": "telemetry_long"}
+CHOSEN = {"tenant": "fault", "site": "plant-1", "device": "pump-01", "sensor": "flow"}
+PAST_MS = 15 * 60_000
+
+
+@pytest.fixture(scope="module")
+def shown(weir: Weir, labels: list) -> Weir:
+    """The pipeline after the replay, a message that is not JSON, and one with a value that is no number."""
+    host, port = weir.stack.mqtt_address
+    topic = "weir/v1/fault/plant-1/pump-01/telemetry"
+    broken = [{"topic": topic, "payload": p, "qos": 1} for p in (b"no json", b'{"values": {"flow": "high"}}')]
+    mqtt.multiple(broken, hostname=host, port=port)
+    dead = "SELECT sum(stream_messages_dead_lettered_total) FROM pipeline"
+    eventually(lambda: [r for r in weir.influx(dead) if r["sum"]], 60, "the dead letters are in the metrics")
+    eventually(weir.sink_is_done, 60, "the sink has caught up")
+    return weir
+
+
+def queries() -> list[Any]:
+    found = []
+    for name, dashboard in DASHBOARDS.items():
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                step = panel.get("interval") or "10s"
+                source = target["datasource"]["uid"]
+                label = f"{name}-{panel['title']}-{target['refId']}"
+                found.append(pytest.param(target["query"], source, step, id=label))
+        found += [
+            pytest.param(each["query"], each["datasource"]["uid"], "10s", id=f"{name}-annotation")
+            for each in dashboard["annotations"]["list"]
+        ]
+    return found
+
+
+@pytest.mark.parametrize(("query", "source", "step"), queries())
+def test_every_panel_shows_the_pipelines_results(shown: Weir, query: str, source: str, step: str):
+    now_ms = round(time.time() * 1000)
+    rows = shown.influx(filled(query, CHOSEN, now_ms - PAST_MS, now_ms, step), DATABASES[source])
+    values = [value for row in rows for column, value in row.items() if column not in ("time", *CHOSEN)]
+    assert any(value is not None for value in values), query
