@@ -53,7 +53,6 @@ class Intake:
         self.has_joined = False
         """Whether the group has said what is ours, be it nothing."""
         self._sources = {settings.topic_prefix + topic: source for source, topic in TOPICS.items()}
-        self._admin = kafka.admin(settings)
         self._anomalies = settings.topic_prefix + topics.ANOMALIES
         self._aggregates = settings.topic_prefix + topics.AGGREGATES
 
@@ -132,8 +131,12 @@ class Intake:
             check_origin(topic, number, self._worker.applied(number, self._sources[topic]), end)
 
     def _offsets(self, partitions: list[TopicPartition], which: OffsetSpec) -> dict[tuple[str, int], int]:
-        """Asked of the admin client: on the consumer's connection each answer would wait for a fetch to end (0.5 s)."""
-        asked = self._admin.list_offsets(dict.fromkeys(partitions, which), request_timeout=ASK_S)
+        """Asked by a client of its own: the consumer's answer would wait for a fetch to end (0.5 s).
+
+        A new one each time: after Kafka was killed an old one refuses for minutes, with an old leader epoch.
+        """
+        client = kafka.admin(self._settings)
+        asked = client.list_offsets(dict.fromkeys(partitions, which), request_timeout=ASK_S)
         return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}
 
 
