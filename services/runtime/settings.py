@@ -136,7 +136,7 @@ class StreamOptions(_Group):
     routes_file: Path | None = Field(None, description="the bridge's routes; says which decoder reads a payload")
     checkpoint_s: float = Field(10.0, ge=0.2, le=300, description="seconds between checkpoints")
     session_timeout_ms: int = Field(10_000, ge=6_000, le=120_000, description="a silent worker is replaced after this")
-    batch_messages: int = Field(2000, ge=1, le=20_000, description="messages taken from Kafka at once")
+    batch_messages: int = Field(1000, ge=1, le=20_000, description="messages taken from Kafka at once")
     idle_emit_s: float = Field(20.0, ge=1, description="a silent device's open windows are shown after this long")
     stalled_s: float = Field(60.0, ge=10, description="lag without a commit for this long ends the process")
     devices_per_tenant: int = Field(100_000, ge=1, description="device budget per tenant and partition")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -36,6 +36,12 @@ T = TypeVar("T")
 
 GATHER_S = 0.02
 """After a first record, how long to wait for more; part of every reading's latency."""
+FETCH_BYTES = 1024 * 1024
+PIECE = 32
+"""A turn ends when this many bytes are fetched, at most this many records late: the largest messages, made to be slow,
+cost half a second each, and commits must move."""
+CHUNK_BYTES = 256 * 1024
+"""About what one chunk holds: its results are published before the next is begun."""
 IDLE_CHECK_S = 5.0
 
 
@@ -147,17 +153,14 @@ class Intake(Service):
     @Service.task
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        answers: list[tuple[int, list[Output]]] = []
         with crash_only():
             await self._in_thread(self._open)
             while not self.should_stop:
-                chunks = await self._in_thread(partial(self._turn, answers))
-                answers = []
-                for partition, records in chunks.items():
+                for partition, records in await self._in_thread(self._turn):
                     answer: asyncio.Future[list[Output]] = loop.create_future()
                     await self._hand_over(Chunk(self.worker.partitions[partition].pipeline, records, answer))
-                    answers.append((partition, await answer))
-            await self._in_thread(partial(self._close, answers))
+                    await self._in_thread(partial(self._publish, partition, await answer))
+            await self._in_thread(self._close)
         self._closed.set()
 
     async def on_stop(self) -> None:
@@ -194,46 +197,48 @@ class Intake(Service):
         self._next_checkpoint = time.monotonic() + self._options.checkpoint_s
         self._health.has("kafka")
 
-    def _turn(self, answers: list[tuple[int, list[Output]]]) -> dict[int, list[RawRecord]]:
-        """Publish what the agent answered, checkpoint when it is time, and fetch the next chunks."""
+    def _turn(self) -> list[tuple[int, list[RawRecord]]]:
+        """Checkpoint when it is time, and fetch the next chunks."""
         self._health.tick("consumer")
-        self._publish(answers)
         now = time.monotonic()
         if now >= self._next_checkpoint:
             self._checkpoint()
-        chunks = self._fetch()
+        fetched = self._fetch()
         if now >= self._next_idle_check:
             self._next_idle_check = now + IDLE_CHECK_S
-            self._show_idle_windows(chunks)
+            self._show_idle_windows(fetched.keys())
             self._reporter.report(now_us())
         self._log.producer.poll(0)
-        return chunks
+        return [(partition, chunk) for partition, records in fetched.items() for chunk in _chunks(records)]
 
-    def _publish(self, answers: list[tuple[int, list[Output]]]) -> None:
-        for partition, outputs in answers:
-            self.worker.publish(partition, outputs)
-            by_topic: dict[str, int] = defaultdict(int)
-            for output in outputs:
-                by_topic[output.topic] += 1
-            for topic, count in by_topic.items():
-                metrics.OUTPUTS.labels(topic).inc(count)
+    def _publish(self, partition: int, outputs: list[Output]) -> None:
+        self._health.tick("consumer")
+        self.worker.publish(partition, outputs)
+        by_topic: dict[str, int] = defaultdict(int)
+        for output in outputs:
+            by_topic[output.topic] += 1
+        for topic, count in by_topic.items():
+            metrics.OUTPUTS.labels(topic).inc(count)
 
     def _fetch(self) -> dict[int, list[RawRecord]]:
         first = self._consumer.poll(0.1)
         if first is None:
             return {}
+        messages, size = [first], len(first)
+        while size <= FETCH_BYTES and len(messages) < self._options.batch_messages:
+            piece = self._consumer.consume(min(PIECE, self._options.batch_messages - len(messages)), GATHER_S)
+            messages += piece
+            size += sum(map(len, piece))
+            if len(piece) < PIECE:
+                break
         fetched: dict[int, list[RawRecord]] = defaultdict(list)
-        for message in (first, *self._consumer.consume(self._options.batch_messages - 1, GATHER_S)):
+        for message in messages:
             if message.error() is not None:
                 log.warning("fetch_failed", error=str(message.error()))
-                continue
-            fetched[message.partition() or 0].append(_raw_record(message))
-        chunks = {}
-        for partition, records in fetched.items():
-            accepted = self._accept(partition, records)
-            if accepted:
-                chunks[partition] = accepted
-        return chunks
+            else:
+                fetched[message.partition() or 0].append(_raw_record(message))
+        accepted = {partition: self._accept(partition, records) for partition, records in fetched.items()}
+        return {partition: records for partition, records in accepted.items() if records}
 
     def _accept(self, partition: int, records: list[RawRecord]) -> list[RawRecord]:
         owned = self.worker.partitions.get(partition)
@@ -267,12 +272,12 @@ class Intake(Service):
         metrics.LAG.set(self.lag())
         metrics.PARTITIONS.set(len(self.worker.partitions))
 
-    def _show_idle_windows(self, chunks: dict[int, list[RawRecord]]) -> None:
+    def _show_idle_windows(self, busy: Collection[int]) -> None:
         ends = self._ends()
         now = now_us()
         silent_since = now - round(self._options.idle_emit_s * 1e6)
         for partition, owned in self.worker.partitions.items():
-            if partition not in chunks and owned.following >= ends.get(partition, 0):
+            if partition not in busy and owned.following >= ends.get(partition, 0):
                 self.worker.publish(partition, owned.pipeline.idle_windows(silent_since, now))
 
     def _ends(self) -> dict[int, int]:
@@ -282,10 +287,9 @@ class Intake(Service):
             ends[partition] = end
         return ends
 
-    def _close(self, answers: list[tuple[int, list[Output]]]) -> None:
+    def _close(self) -> None:
         if self._log.consumer is None:
             return
-        self._publish(answers)
         self._checkpoint()
         self._log.flush()
         self._consumer.close()
@@ -331,6 +335,20 @@ class Intake(Service):
         for message in kafka.read_to_end(self._settings.kafka, topics.STREAM_STATE, partitions):
             states[message.partition() or 0].append((message.key() or b"", message.value()))
         return states
+
+
+def _chunks(records: list[RawRecord]) -> Iterator[list[RawRecord]]:
+    """The records in their order, in pieces of about `CHUNK_BYTES`."""
+    chunk: list[RawRecord] = []
+    size = 0
+    for record in records:
+        chunk.append(record)
+        size += len(record.value)
+        if size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _raw_record(message: Message) -> RawRecord:
