@@ -9,7 +9,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from schemas import topics
 from schemas.topics import Topic
 from services.console.checks import Check, failed, ok, skipped, warning
+from services.console.records import check_reachable
 from services.runtime import kafka
+from services.runtime.errors import Unavailable
 from services.runtime.settings import KafkaSettings
 
 _SECONDS: Final = 10.0
@@ -20,12 +22,21 @@ def check_kafka(told: KafkaSettings) -> Iterator[Check]:
     """It answers; topics are there, with one partition count, and kept as the contract says."""
     client = kafka.admin(told)
     try:
+        check_reachable(told)
         found = client.list_topics(timeout=_SECONDS)
+    except Unavailable:
+        yield failed(
+            "Kafka",
+            f"nobody listens at {told.bootstrap}",
+            "start it with `weir up`, or correct WEIR_KAFKA__BOOTSTRAP",
+        )
+        yield skipped(_TOPICS, "as Kafka is away")
+        return
     except KafkaException as error:
         yield failed(
             "Kafka",
             f"no answer at {told.bootstrap} ({error.args[0].str()})",
-            "start it with `weir up`, or correct WEIR_KAFKA__BOOTSTRAP and how to prove who we are",
+            "correct WEIR_KAFKA__SECURITY_PROTOCOL and how to prove who we are, or see Kafka's log",
         )
         yield skipped(_TOPICS, "as Kafka is away")
         return

@@ -1,5 +1,6 @@
 """Reads topics as records, outside any consumer group: nobody's offsets move."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from services.runtime.settings import KafkaSettings
 
 ANSWER_S: Final = 10.0
 """Kafka counts as away when it takes longer over a question."""
+_CONNECT_S: Final = 3.0
 _STEP: Final = 1000
 
 
@@ -56,10 +58,31 @@ def kafka_answers(settings: KafkaSettings) -> Iterator[None]:
         ) from error
 
 
+def check_reachable(settings: KafkaSettings) -> None:
+    """Say at once that nobody listens, where Kafka's client would try for as long as it is given.
+
+    Raises:
+        Unavailable: Names each address and why it cannot be reached.
+    """
+    reasons = []
+    for address in settings.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+        except (OSError, ValueError) as error:
+            reasons.append(f"{address}: {getattr(error, 'strerror', None) or error}")
+        else:
+            return
+    raise Unavailable(
+        f"Kafka cannot be reached ({'; '.join(reasons)}): start it with `weir up`, or correct WEIR_KAFKA__BOOTSTRAP"
+    )
+
+
 class Reader:
-    """Topics by their names without the prefix."""
+    """Topics by their names without the prefix. Making one raises `Unavailable` where Kafka cannot be reached."""
 
     def __init__(self, settings: KafkaSettings) -> None:
+        check_reachable(settings)
         self._settings = settings
         self._decode = _decoders()
         self._consumer: Consumer = kafka.reader(settings)

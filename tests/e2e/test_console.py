@@ -168,7 +168,7 @@ def test_a_person_can_follow_500_messages_from_mqtt_to_influxdb(weir):
     for subject in ("Kafka topics", "MQTT", "InfluxDB bucket telemetry_long", "weir stream", "disk"):
         assert any(line.startswith((f"✓ {subject}", f"! {subject}")) for line in report), report
     wrong = weir("doctor", code=1, WEIR_KAFKA__BOOTSTRAP="127.0.0.1:1")
-    assert "✗ Kafka: no answer at 127.0.0.1:1" in wrong
+    assert "✗ Kafka: nobody listens at 127.0.0.1:1" in wrong
 
     assert "stopped" in weir("down")
     assert processes.processes_of(weir.run_dir) == []
