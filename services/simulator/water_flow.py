@@ -19,12 +19,15 @@ SENSORS: Final = ("flow", "pressure", "motor_temperature")
 DERIVED: Final = ("pressure", "motor_temperature")
 
 ANOMALIES: Final = (
-    (93, 110, "flow", "low flow: loss or maintenance"),
-    (211, 223, "flow", "low flow: loss or maintenance"),
+    (93, 118, "flow", "low flow: loss or maintenance"),
+    (210, 231, "flow", "low flow: loss or maintenance"),
     (329, 329, "flow", "peak: pumping into the main"),
-    (872, 887, "flow", "low flow: loss or maintenance"),
+    (872, 895, "flow", "low flow: loss or maintenance"),
 )
-"""First row, last row, sensor, what it was: the four that River's documentation describes, located in the data."""
+"""First row, last row, sensor, what it was: the four that River's documentation describes, located in the data.
+
+A low flow lasts, here, until the motor is warm again, eight rows after the flow is back.
+"""
 
 
 def rows() -> tuple[list[float], list[list[float]]]:

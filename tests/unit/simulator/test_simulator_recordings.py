@@ -29,7 +29,7 @@ def test_water_flow_is_real_data_with_two_derived_sensors_and_its_four_known_ano
     assert flow.values[0, 0] == 100.59
     assert flow.spacing_s == 3600.0
     inside = [flow.values[a.first : a.last + 1, 0] for a in flow.anomalies]
-    assert [len(rows) for rows in inside] == [18, 13, 1, 16]
+    assert [len(rows) for rows in inside] == [26, 22, 1, 24]
     assert all(abs(np.median(rows) - 102.3) > 5 for rows in inside)
 
 
