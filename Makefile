@@ -36,7 +36,7 @@ down: $(READY) ## Stop what `make up` started
 test: test-unit test-servers ## All tests: the fast ones, then those against the real servers
 
 test-unit: $(READY) ## Tests of the pure core (under a minute)
-	$(PYTEST) tests -m 'not slow'
+	$(PYTEST) tests -m 'not slow' -n 2
 
 test-servers: $(READY) servers ## Tests against real Kafka, Mosquitto and InfluxDB, and the fault tests
 	$(PYTEST) tests -m slow --durations=10
