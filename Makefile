@@ -47,7 +47,7 @@ lint: $(READY) ## Format, lint, types, dependency directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(READY) servers ## CPU seconds per million messages of each service, beside a plain loop
+bench: $(READY) servers ## CPU seconds per million messages of bridge, stream and sink, beside a plain loop
 	@$(BIN)/python -m bench
 
 clean: down ## Remove what was built and run here (not the servers' cache)

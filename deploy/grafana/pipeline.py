@@ -176,7 +176,7 @@ def _ledger(title: str, description: str, total: str, parts_of_it: dict[str, str
 def _message_ledger() -> Json:
     return _ledger(
         "Ledger of messages",
-        "in = decoded + redelivered + dead-lettered. Anything unaccounted for is loss: run `weir audit`. With several "
+        "in = decoded + redelivered + dead-lettered. Anything unaccounted for is loss: keep the logs. With several "
         "stream workers each reports its own partitions, and these numbers are those of one of them.",
         "stream_messages_received_total",
         {"stream_messages_decoded_total": "decoded", "stream_messages_redelivered_total": "redelivered"},
@@ -187,7 +187,7 @@ def _message_ledger() -> Json:
 def _reading_ledger() -> Json:
     return _ledger(
         "Ledger of readings",
-        "in = stored + duplicates + dead-lettered. Anything unaccounted for is loss: run `weir audit`.",
+        "in = stored + duplicates + dead-lettered. Anything unaccounted for is loss: keep the logs.",
         "stream_readings_decoded_total",
         {"stream_readings_stored_total": "stored", "stream_readings_duplicates_total": "duplicates"},
         "stream_readings_dead_lettered_total",

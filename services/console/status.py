@@ -101,7 +101,9 @@ def look(told: ToolSettings, stack: Stack | None) -> Status:
     problems += _problems(services, {name: answer.reached for name, answer in answers.items()}, pulse, stack)
     ledger = pulse.ledger()
     if not adds_up(ledger):
-        problems.append(f"ledger: {verdict(ledger)}; look again in a moment: a difference that stays is a loss, keep the logs")
+        problems.append(
+            f"ledger: {verdict(ledger)}; look again in a moment: a difference that stays is a loss, keep the logs"
+        )
     return Status(
         ok=not problems,
         problems=problems,

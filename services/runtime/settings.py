@@ -120,7 +120,7 @@ class BridgeOptions(_Group):
     routes_file: Path | None = Field(
         None, description="YAML with routes; default: weir/v1/{tenant}/{site}/{device}/..."
     )
-    receive_maximum: int = Field(512, ge=1, le=65535, description="messages in flight, received and not acknowledged")
+    receive_maximum: int = Field(256, ge=1, le=512, description="messages in flight, received and not acknowledged")
     max_payload_bytes: int = Field(256 * 1024, ge=1024, le=900 * 1024, description="larger messages are dead letters")
     session_expiry_s: int = Field(86_400, ge=60, description="how long the broker keeps messages for an absent bridge")
     linger_ms: float = Field(5.0, ge=0, le=1000, description="how long Kafka's producer waits to fill a batch")

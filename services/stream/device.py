@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.reasons import Reason
+from services.runtime.errors import ConfigurationError, Poison
 from services.scoring.device import DeviceScorer
 from services.scoring.state import StateUnreadable
 from services.stream.anomalies import OpenAnomaly, Whose
@@ -21,12 +23,20 @@ from services.stream.windows import DeviceWindows, Page, PageId
 VERSION: Final = 1
 LARGEST_VALUE: Final = 1e100
 """No sensor says more than this; its square still fits a float, so variances stay finite."""
+MOST_SITES: Final = 8
+"""Sites that a device may publish from in its life."""
 REMEMBERED_TIMES: Final = 8
 """Readings of a sensor among which a time collision is noticed, for devices without `seq`."""
 
 
-class UnreadableSnapshot(ValueError):
-    """A snapshot that this version of Weir cannot read."""
+class UnreadableSnapshot(ConfigurationError):
+    """A snapshot that this version of Weir cannot read; a restart will not help."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}; run the version that wrote it, or stop all stream workers and remove the topic weir-stream-state "
+            "and the consumer group: the stream then rebuilds its state from telemetry.raw"
+        )
 
 
 class SensorMemory(msgspec.Struct, array_like=True):
@@ -59,6 +69,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     open_windows: list[tuple[int, int, dict[str, bytes]]]
     anomaly: OpenAnomaly | None
     scorer: Any
+    sites: list[str] = []
 
 
 class Head(msgspec.Struct, array_like=True):
@@ -92,6 +103,7 @@ class Device:
         "sensors",
         "sequence",
         "site",
+        "sites",
         "whose",
         "windows",
     )
@@ -101,6 +113,7 @@ class Device:
         self.key = key
         self.key_bytes = key.encode()
         self.site = site
+        self.sites = [site] if site else []
         self.kind = kind
         self.sensor_types: dict[str, SensorType] = kind.sensors
         self.whose = Whose(key, tenant, site, device, kind.name)
@@ -131,11 +144,20 @@ class Device:
                 open_windows=self.windows.pack_open(),
                 anomaly=self.anomaly,
                 scorer=self.scorer.to_state(),
+                sites=self.sites,
             )
         )
 
     def move_to(self, site: str) -> None:
-        """The device publishes from another site now."""
+        """The device publishes from another site now.
+
+        Raises:
+            Poison: It was at as many sites as a device may; each is a series of its own in InfluxDB.
+        """
+        if site not in self.sites:
+            if len(self.sites) >= MOST_SITES:
+                raise Poison(Reason.DEVICE_BUDGET, f"the device was at {MOST_SITES} sites already")
+            self.sites = [*self.sites, site]
         self.site = site
         self.whose = msgspec.structs.replace(self.whose, site=site)
 
@@ -168,6 +190,7 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     except msgspec.DecodeError as error:
         raise UnreadableSnapshot(f"state of {key}: {error}") from None
     device = Device(key, snapshot.site, kind)
+    device.sites = snapshot.sites
     device.applied = applied_of(value)
     device.received_us = snapshot.received_us
     device.ledger = snapshot.ledger

@@ -242,7 +242,8 @@ class Intake(Service):
 
     def _accept(self, partition: int, records: list[RawRecord]) -> list[RawRecord]:
         owned = self.worker.partitions.get(partition)
-        real = owned is not None and (partition, owned.following) in self._skips_seen
+        expected = -1 if owned is None else owned.following
+        real = (partition, expected) in self._skips_seen
         try:
             accepted = self.worker.accept(partition, records, holes_are_real=real)
         except Hole as hole:
@@ -254,7 +255,7 @@ class Intake(Service):
         if real and accepted:
             self._skips_seen = {seen for seen in self._skips_seen if seen[0] != partition}
             metrics.HOLES.inc()
-            log.error("log_hole_accepted", partition=partition, first_kept=accepted[0].offset)
+            log.error("log_hole_accepted", partition=partition, first_lost=expected, first_kept=accepted[0].offset)
         return accepted
 
     def _checkpoint(self) -> None:

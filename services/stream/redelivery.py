@@ -3,8 +3,8 @@
 from hashlib import blake2b
 from typing import Final
 
-MEMORY: Final = 256
-"""Messages of a device that are remembered."""
+MEMORY: Final = 1024
+"""Messages of a device that are remembered: more than a bridge can have in flight, so that its death doubles none."""
 _WIDTH: Final = 6
 
 

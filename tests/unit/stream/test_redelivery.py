@@ -12,7 +12,7 @@ def test_a_payload_is_known_the_second_time():
     assert [recent.see(b"a"), recent.see(b"b"), recent.see(b"a"), recent.see(b"b")] == [False, False, True, True]
 
 
-def test_the_last_256_are_remembered_and_one_more_pushes_the_oldest_out():
+def test_as_many_as_can_be_in_flight_are_remembered_and_one_more_pushes_the_oldest_out():
     recent = RecentPayloads()
     payloads = [b"%d" % i for i in range(MEMORY)]
     for payload in payloads:
