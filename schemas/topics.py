@@ -46,14 +46,16 @@ class Topic(NamedTuple):
         if self.compacted:
             return {
                 "cleanup.policy": "compact",
-                "min.compaction.lag.ms": str(6 * _HOUR_MS),
-                "segment.ms": str(_HOUR_MS),
+                "min.compaction.lag.ms": str(_HOUR_MS),
+                "segment.ms": str(_HOUR_MS // 6),
                 "max.message.bytes": "8388608",
             }
         return {
             "cleanup.policy": "delete",
             "retention.ms": str(self.retention_ms),
             "retention.bytes": str(self.retention_bytes),
+            # A dead letter holds its message in base64.
+            "max.message.bytes": "2097152",
         }
 
 

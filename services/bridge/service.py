@@ -129,7 +129,7 @@ class Stall:
     def check(self, now: float) -> None:
         """Compare with the last look; `now` is monotonic seconds."""
         durable = self._forwarder.counts.durable
-        if durable != self._durable or not len(self._producer):
+        if durable != self._durable or not self._forwarder.unacked:
             self._durable, self._moved_at = durable, now
         away = now - self._moved_at >= _STALLED_S
         if away and not self._away:

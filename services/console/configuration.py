@@ -74,7 +74,7 @@ def to_markdown(listed: list[Setting]) -> str:
             " where it is typed; a name that begins with `WEIR_` and is not in this table is refused, as it is a typo."
             " This page is made by `weir config show --markdown > docs/settings.md`, and a test holds it to the code.",
             "",
-            "A password or token can stand in a file instead: the setting of the same name that ends in `_FILE` names it.",
+            "A password or token can stand in a file instead: the setting of that name that ends in `_FILE` names it.",
             "",
             "| setting | default | takes | what it says |",
             "|---|---|---|---|",

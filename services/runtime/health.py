@@ -40,6 +40,10 @@ class Health:
         """`dependency` answered."""
         self._waiting.pop(dependency, None)
 
+    def waiting(self) -> dict[str, str]:
+        """Dependency -> why the service waits for it."""
+        return dict(self._waiting)
+
     def unhealthy(self) -> dict[str, str]:
         """Loop -> why it counts as stuck; empty when healthy."""
         now = self._clock()
@@ -69,6 +73,8 @@ class HealthServer:
 
     def __init__(self, health: Health, port: int, host: str = "127.0.0.1") -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = 5
+
             def do_GET(self) -> None:
                 status, kind, body = health.answer(self.path.partition("?")[0])
                 self.send_response(status)

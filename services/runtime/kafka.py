@@ -125,11 +125,12 @@ def ensure_topics(
     while not should_stop():
         try:
             partitions = _create_and_check(client, settings)
-        except KafkaException as error:
+        except (KafkaException, TimeoutError) as error:
+            _raise_if_hopeless(error)
             if time.monotonic() > deadline:
                 raise Unavailable(f"Kafka at {settings.bootstrap} did not answer: {error}") from error
             if not away:
-                log.warning("kafka_unavailable", bootstrap=settings.bootstrap)
+                log.warning("kafka_unavailable", bootstrap=settings.bootstrap, error=str(error))
                 away = True
             time.sleep(backoff.next_s())
         else:
@@ -137,6 +138,22 @@ def ensure_topics(
                 log.info("kafka_available", bootstrap=settings.bootstrap)
             return partitions
     return 0
+
+
+_HOPELESS = frozenset(
+    {
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.POLICY_VIOLATION,
+    }
+)
+
+
+def _raise_if_hopeless(error: Exception) -> None:
+    code = error.args[0].code() if isinstance(error, KafkaException) else None
+    if code in _HOPELESS:
+        raise ConfigurationError(f"Kafka refuses to make the topics: {error}; see WEIR_KAFKA__REPLICATION and its ACLs")
 
 
 def _create_and_check(client: AdminClient, settings: KafkaSettings) -> int:

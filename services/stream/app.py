@@ -3,8 +3,8 @@
 The flow: intake (Kafka) -> channel -> agent (the pure pipeline) -> answer -> intake (Kafka, checkpoint).
 """
 
-import asyncio
 import socket
+import time
 from typing import Any
 
 import faust
@@ -78,8 +78,11 @@ def make_app(settings: StreamSettings) -> StreamApp:
     @app.timer(5.0, name="watch")
     async def watch() -> None:
         """End the process when lag stands and commits do not move; lag alone is no proof of processing."""
-        stalled_s = asyncio.get_running_loop().time() - intake.moved_at
-        if stalled_s > options.stalled_s and not health.unready() and intake.lag() > 0:
+        if health.waiting():
+            intake.moved_at = time.monotonic()
+            return
+        stalled_s = time.monotonic() - intake.moved_at
+        if stalled_s > options.stalled_s and intake.lag() > 0:
             end_process(Defect(f"no commit for {stalled_s:.0f} s with lag {intake.lag()}"))
 
     REGISTRY.register(PipelineCollector(lambda: [owned.pipeline for owned in list(intake.worker.partitions.values())]))

@@ -18,6 +18,8 @@ from services.stream.windows import Page, PageId
 
 IDLE_US: Final = 7 * 86_400 * 1_000_000
 """A device that sent nothing for so long (by received time) is forgotten when its tenant's budget is used up."""
+RECENTLY_US: Final = 600 * 1_000_000
+"""A device that fell silent no longer than this before a takeover may have windows that nobody has shown."""
 OVERFLOW: Final = "$"
 """Device name under which a tenant's refused devices, and forgotten ones, are counted."""
 
@@ -71,7 +73,9 @@ class DeviceTable:
         self._per_tenant: dict[str, int] = {}
         self._next_idle_us: dict[str, int] = {}
         """By tenant: before this received time none of its devices can have been idle for long enough."""
-        self._shown_silent: dict[bytes, int] = {}
+        self._shown_silent: dict[bytes, tuple[int, int]] = {}
+        """Device -> when it was last heard (received time), and up to which end its windows were shown since."""
+        self._looked_at_stored = False
         for key, value in restored.values.items():
             if b"|" in key:
                 owner, page_id = _parse_page_key(key)
@@ -138,17 +142,22 @@ class DeviceTable:
         expired, self._expired = list(self._expired), {}
         return expired
 
-    def newly_silent(self, received_before_us: int) -> list[Device]:
-        """Devices that fell silent before `received_before_us` and were not named since they last spoke."""
-        silent = [
-            device
-            for key, device in self._devices.items()
-            if device.windows.open
-            and device.received_us < received_before_us
-            and self._shown_silent.get(key) != device.received_us
-        ]
-        for device in silent:
-            self._shown_silent[device.key_bytes] = device.received_us
+    def silent(self, received_before_us: int, ended_before_us: int) -> list[tuple[Device, int]]:
+        """Devices with open windows, silent since `received_before_us`; each with the end up to which they were shown.
+
+        The first time, devices that fell silent shortly before this worker took over are loaded and looked at too.
+        """
+        if not self._looked_at_stored:
+            self._looked_at_stored = True
+            since_us = received_before_us - RECENTLY_US
+            for key in [key for key, stored in self._stored.items() if stored.received_us > since_us]:
+                self._load(key)
+        silent = []
+        for key, device in self._devices.items():
+            if device.received_us < received_before_us and device.windows.open:
+                spell, shown_us = self._shown_silent.get(key, (0, 0))
+                silent.append((device, shown_us if spell == device.received_us else 0))
+                self._shown_silent[key] = (device.received_us, ended_before_us)
         return silent
 
     def _load(self, key: bytes) -> Device:

@@ -258,7 +258,19 @@ class Intake(Service):
             log.error("log_hole_accepted", partition=partition, first_lost=expected, first_kept=accepted[0].offset)
         return accepted
 
+    def _check_log(self) -> None:
+        """Refuse to go on when telemetry.raw ends before what was read of it: it was made anew, or lost its tail."""
+        ends = self._ends()
+        ahead = [p for p, owned in self.worker.partitions.items() if 0 <= ends.get(p, -1) < owned.following]
+        if not ahead:
+            return
+        # What the last fetch said may be old: asked again.
+        for partition, (_, end) in kafka.bounds(self._settings.kafka, topics.RAW, ahead).items():
+            following = self.worker.partitions[partition].following
+            recovery.check_origin(partition, Restored({}), self._raw_id, self._raw_id, end, following)
+
     def _checkpoint(self) -> None:
+        self._check_log()
         started = time.monotonic()
         for partition in self._new_partitions:
             if partition in self.worker.partitions:
@@ -300,20 +312,26 @@ class Intake(Service):
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         with crash_only():
             partitions = [at.partition for at in assigned]
+            self._health.wait_for("state", f"of partitions {partitions} is being read")
             states = self._read_states(partitions)
             there = kafka.bounds(self._settings.kafka, topics.RAW, partitions)
+            self._raw_id = kafka.topic_id(self._settings.kafka, topics.RAW)
             for at in consumer.committed(assigned, timeout=30):
                 if at.error is not None:
                     raise KafkaException(at.error)
                 low, end = there[at.partition]
-                restored, known_id = recovery.merge(states[at.partition])
-                recovery.check_origin(at.partition, restored, known_id, self._raw_id, end)
-                following = at.offset if at.offset >= 0 else low
+                committed = at.offset if at.offset >= 0 else None
+                state = states[at.partition]
+                restored = state.restored()
+                recovery.check_origin(at.partition, restored, state.raw_topic_id, self._raw_id, end, committed)
+                following = low if committed is None else committed
                 self.worker.assign(at.partition, restored, following)
                 self._new_partitions.append(at.partition)
                 metrics.STALE_STATES.inc(len(restored.stale))
                 consumer.incremental_assign([TopicPartition(self._raw, at.partition, following)])
                 log.info("partition_assigned", partition=at.partition, offset=following, states=len(restored.values))
+            self._health.has("state")
+            self.moved_at = time.monotonic()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         with crash_only():
@@ -331,10 +349,11 @@ class Intake(Service):
         consumer.incremental_unassign(gone)
         log.info(event, partitions=partitions)
 
-    def _read_states(self, partitions: list[int]) -> dict[int, list[tuple[bytes, bytes | None]]]:
-        states: dict[int, list[tuple[bytes, bytes | None]]] = {partition: [] for partition in partitions}
+    def _read_states(self, partitions: list[int]) -> dict[int, recovery.Merge]:
+        states = {partition: recovery.Merge() for partition in partitions}
         for message in kafka.read_to_end(self._settings.kafka, topics.STREAM_STATE, partitions):
-            states[message.partition() or 0].append((message.key() or b"", message.value()))
+            states[message.partition() or 0].take(message.key() or b"", message.value())
+            self._health.tick("consumer")
         return states
 
 
@@ -375,7 +394,7 @@ def end_process(error: BaseException) -> NoReturn:
     """Leave at once, with nothing more acknowledged; the exit code says why."""
     if isinstance(error, ConfigurationError):
         code = ExitCode.CONFIGURATION
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, Unavailable | KafkaException | TimeoutError):
         code = ExitCode.UNAVAILABLE
     else:
         code = ExitCode.DEFECT

@@ -117,13 +117,13 @@ class PartitionPipeline:
         return self._devices.take_expired()
 
     def idle_windows(self, received_before_us: int, ended_before_us: int) -> list[Output]:
-        """Open windows, ended before `ended_before_us`, of devices silent since `received_before_us`; shown once.
+        """Open windows, ended by `ended_before_us`, of devices silent since `received_before_us`; each is shown once.
 
         The only place where the wall clock has a say: it may show, it never changes state.
         """
         out: list[Output] = []
-        for device in self._devices.newly_silent(received_before_us):
-            self._aggregates(device, device.windows.still_open(ended_before_us), out)
+        for device, shown_us in self._devices.silent(received_before_us, ended_before_us):
+            self._aggregates(device, device.windows.still_open(shown_us, ended_before_us), out)
         return out
 
     # ----------------------------------------------------------------------------------------------------- messages

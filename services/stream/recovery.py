@@ -15,33 +15,49 @@ RAW_TOPIC_KEY: Final = b"$raw-topic"
 """Its value names the raw topic (by Kafka's topic id) whose offsets the state is led by."""
 
 
-def merge(records: Iterable[tuple[bytes, bytes | None]]) -> tuple[Restored, str | None]:
-    """The state by key, and the id of the raw topic that it belongs to (None: never written).
+class Merge:
+    """The state of one partition, as its records are read: only the best of each key is held."""
 
-    `records` are (key, value) in the order of the log; a value of None removes the key.
-    """
-    best: dict[bytes, bytes] = {}
-    stale: set[bytes] = set()
-    raw_topic_id: str | None = None
-    for key, value in records:
+    def __init__(self) -> None:
+        self.raw_topic_id: str | None = None
+        """Id of the raw topic that the state belongs to; None: never written."""
+        self._best: dict[bytes, bytes] = {}
+        self._stale: set[bytes] = set()
+
+    def take(self, key: bytes, value: bytes | None) -> None:
+        """The next record of the log; a value of None removes the key."""
+        best = self._best
         if key == RAW_TOPIC_KEY:
-            raw_topic_id = value.decode() if value else None
+            self.raw_topic_id = value.decode() if value else None
         elif value is None:
             best.pop(key, None)
-            stale.discard(key)
+            self._stale.discard(key)
         elif key in best and applied_of(value) < applied_of(best[key]):
-            stale.add(key)
+            self._stale.add(key)
         else:
             best[key] = value
-            stale.discard(key)
-    return Restored(best, frozenset(stale)), raw_topic_id
+            self._stale.discard(key)
+
+    def restored(self) -> Restored:
+        """The state by key."""
+        return Restored(self._best, frozenset(self._stale))
 
 
-def check_origin(partition: int, restored: Restored, known_id: str | None, raw_id: str, raw_end: int) -> None:
-    """Refuse state that belongs to another raw topic than the one that is there.
+def merge(records: Iterable[tuple[bytes, bytes | None]]) -> tuple[Restored, str | None]:
+    """The state by key, and the id of the raw topic that it belongs to, from all of a partition's records in order."""
+    merged = Merge()
+    for key, value in records:
+        merged.take(key, value)
+    return merged.restored(), merged.raw_topic_id
+
+
+def check_origin(
+    partition: int, restored: Restored, known_id: str | None, raw_id: str, raw_end: int, committed: int | None
+) -> None:
+    """Refuse state that does not belong to the raw topic that is there. `committed`: the group's next offset, if any.
 
     Raises:
-        ConfigurationError: The raw topic was made anew, or lost its tail; names the fix.
+        ConfigurationError: The raw topic was made anew or lost its tail, or the state is gone; names the fix.
     """
     fix = (
         "if that is meant, stop all stream workers and remove the topic weir-stream-state and the consumer group "
@@ -50,6 +66,13 @@ def check_origin(partition: int, restored: Restored, known_id: str | None, raw_i
     if known_id is not None and known_id != raw_id:
         raise ConfigurationError(
             f"partition {partition}: the state belongs to a telemetry.raw with id {known_id}, here is {raw_id}; {fix}"
+        )
+    if committed is not None and known_id is None:
+        # The id is written before the first commit, so it can only have been removed since.
+        raise ConfigurationError(f"partition {partition}: there are commits up to {committed} but no state; {fix}")
+    if committed is not None and committed > raw_end:
+        raise ConfigurationError(
+            f"partition {partition}: {committed} is committed, telemetry.raw ends at {raw_end}; {fix}"
         )
     highest = max((applied_of(value) for value in restored.values.values()), default=-1)
     if highest >= raw_end:

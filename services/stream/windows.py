@@ -208,12 +208,12 @@ class DeviceWindows:
             self.expired_pages.add(page_id)
         self._set_next_due()
 
-    def still_open(self, before_us: int) -> list[Emission]:
-        """Open windows that end before `before_us`, to be shown while their device is silent; nothing changes."""
+    def still_open(self, after_us: int, until_us: int) -> list[Emission]:
+        """Open windows that end in (after_us, until_us], to be shown while their device is silent; nothing changes."""
         return [
             Emission(sensor, width, start, window, provisional=True)
             for (width, start), windows in sorted(self.open.items())
-            if start + width <= before_us
+            if after_us < start + width <= until_us
             for sensor, window in windows.items()
         ]
 

@@ -280,7 +280,7 @@ class Cable:
 
 def test_cut_connection_loses_nothing(mosquitto, tenant, subscriber):
     cable = Cable(mosquitto)
-    running = Thread(ReplayOptions(tenant=tenant, devices=10, messages=1000, rate=0.0), settings(cable.address))
+    running = Thread(ReplayOptions(tenant=tenant, devices=10, messages=1000, rate=200.0), settings(cable.address))
     for enough in (1000, 4000, 7000):
         eventually(lambda enough=enough: subscriber.count() >= enough, f"{enough} messages")
         cable.cut()

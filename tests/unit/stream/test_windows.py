@@ -156,6 +156,7 @@ def test_a_silent_devices_open_windows_are_shown_once_as_provisional_and_nothing
     shown = device.idle_windows(received_before_us=at(30), ended_before_us=at(30))
     assert [(w.width_us // SECOND_US, w.provisional) for w in told(shown)] == [(S10, True)]
     assert device.idle_windows(at(30), at(30)) == []
+    assert [w.width_us // SECOND_US for w in told(device.idle_windows(at(30), at(70)))] == [S60]
     feed(device, message(2, 2, flow=30.0))
     (final,) = told(feed(device, message(20, 3, flow=0.0)))
     assert (final.count, final.revision, final.provisional) == (2, 0, False)
