@@ -26,7 +26,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from schemas import mqtt, topics
-from services.runtime import kafka
+from services.runtime import kafka, logging
 from services.runtime.settings import KafkaSettings
 
 WEIR = "from services.bridge.service import run; from services.runtime import process; process.run('bridge', run)"
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=None)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args()
+    logging.configure("bench", level="WARNING")
     if told.plain:
         plain()
         return

@@ -22,7 +22,7 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from schemas import topics
-from services.runtime import kafka
+from services.runtime import kafka, logging
 from services.runtime.routes import load_routes
 from services.runtime.settings import KafkaSettings
 from services.stream.arrival import RawRecord
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args()
+    logging.configure("bench", level="WARNING")
     if told.plain:
         plain()
         return
