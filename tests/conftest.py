@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from deploy.local.ports import Ports
 from deploy.local.servers import InfluxVersion, chosen_influx_version, install
 from deploy.local.stack import Stack
+
+# The same examples at every run; `pytest --hypothesis-profile default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 START_SECONDS = 180.0
 SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "influx_version"}

@@ -44,7 +44,15 @@ ANOMALIES = st.builds(
     st.sampled_from(["none", "notice", "warning", "critical"]),
     st.sampled_from([0.1, 0.6, 0.9]),
 )
-LOGS = st.lists(st.one_of(WINDOWS, ANOMALIES), max_size=40)
+
+
+def one_at_a_time(log: list[Anomaly | Aggregate]) -> list[Anomaly | Aggregate]:
+    """A device has one anomaly at a time: no two speak of the same moment."""
+    whose: dict[int, str] = {}
+    return [r for r in log if isinstance(r, Aggregate) or whose.setdefault(r.event_us, r.anomaly) == r.anomaly]
+
+
+LOGS = st.lists(st.one_of(WINDOWS, ANOMALIES), max_size=40).map(one_at_a_time)
 
 
 def as_the_stream_writes(log: list[Anomaly | Aggregate]) -> list[Anomaly | Aggregate]:
