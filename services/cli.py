@@ -28,7 +28,7 @@ LOOK = "Looking at what runs"
 @app.command(rich_help_panel=SERVICE)
 def bridge() -> None:
     """Run the bridge: MQTT -> telemetry.raw."""
-    from services.bridge.service import run  # noqa: PLC0415
+    from services.bridge.service import run
 
     process.run("bridge", run)
 
@@ -36,7 +36,7 @@ def bridge() -> None:
 @app.command(rich_help_panel=SERVICE)
 def stream() -> None:
     """Run a stream worker: clean, aggregate, score."""
-    from services.stream.service import run  # noqa: PLC0415
+    from services.stream.service import run
 
     process.run("stream", run)
 
@@ -44,7 +44,7 @@ def stream() -> None:
 @app.command(rich_help_panel=SERVICE)
 def sink() -> None:
     """Run the sink: results -> InfluxDB."""
-    from services.sink.service import run  # noqa: PLC0415
+    from services.sink.service import run
 
     process.run("sink", run)
 
@@ -52,7 +52,7 @@ def sink() -> None:
 @app.command(rich_help_panel=SERVICE)
 def alerts() -> None:
     """Run the alerts: rules -> alarms."""
-    from services.alerts.service import run  # noqa: PLC0415
+    from services.alerts.service import run
 
     process.run("alerts", run)
 
@@ -74,7 +74,7 @@ def up(
     Data and logs lie in LOCAL_RUN_DIR (default: .run in the checkout). Ports: LOCAL_MQTT_PORT, LOCAL_KAFKA_PORT,
     LOCAL_KAFKA_CONTROLLER_PORT, LOCAL_INFLUX_PORT, and WEIR_BRIDGE__HTTP_PORT and so on.
     """
-    from services.console import ending, up  # noqa: PLC0415
+    from services.console import ending, up
 
     options = up.UpOptions(
         detach=detach, demo=not detach if demo is None else demo, devices=devices, deadline_s=timeout
@@ -85,7 +85,7 @@ def up(
 @app.command(rich_help_panel=STACK)
 def down() -> None:
     """Stop what `weir up` started; fine when nothing runs."""
-    from services.console import ending, up  # noqa: PLC0415
+    from services.console import ending, up
 
     ending.run(up.down)
 
@@ -125,9 +125,9 @@ def replay(
     Kinds of faults: spike, step, drift, stuck, drop-out, nan, clock-jump, duplicate, late. Example:
     weir replay pumps.csv --speed 60 --devices 50 --fault step@pump-03:flow:2m+60s:6
     """
-    from services.console import ending, replay  # noqa: PLC0415
-    from services.console.times import parse_time  # noqa: PLC0415
-    from services.simulator.options import ReplayOptions  # noqa: PLC0415
+    from services.console import ending, replay
+    from services.console.times import parse_time
+    from services.simulator.options import ReplayOptions
 
     def command() -> int:
         default = ReplayOptions()
@@ -157,7 +157,7 @@ def replay(
 @app.command(rich_help_panel=LOOK)
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Show what runs, rates, lag, and the ledger; exit code 0 if everything is fine, else 1."""
-    from services.console import ending, status  # noqa: PLC0415
+    from services.console import ending, status
 
     ending.run(lambda: status.run(as_json=as_json))
 
@@ -174,7 +174,7 @@ def tail(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show a topic's records, decoded, as they are written."""
-    from services.console import ending, tail  # noqa: PLC0415
+    from services.console import ending, tail
 
     options = tail.TailOptions(
         topic=topic, device=device, sensor=sensor, reason=reason, follow=follow, last=last, as_json=as_json
@@ -191,7 +191,7 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Tell one reading's life: MQTT, Kafka, windows, score, anomaly, InfluxDB."""
-    from services.console import ending, trace  # noqa: PLC0415
+    from services.console import ending, trace
 
     ending.run(lambda: trace.run(device, at, seq, as_json=as_json))
 
@@ -199,7 +199,7 @@ def trace(
 @app.command(rich_help_panel=LOOK)
 def doctor() -> None:
     """Check everything that Weir needs, and name the fix of what is wrong; exit code 0 or 1."""
-    from services.console import doctor, ending  # noqa: PLC0415
+    from services.console import doctor, ending
 
     ending.run(doctor.run)
 
@@ -213,7 +213,7 @@ def show(
     *, markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/settings.md.")] = False
 ) -> None:
     """Show every setting: name, value (secrets as stars), default, what it says."""
-    from services.console import configuration, ending  # noqa: PLC0415
+    from services.console import configuration, ending
 
     ending.run(lambda: configuration.run(markdown=markdown))
 

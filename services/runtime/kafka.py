@@ -34,8 +34,6 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ASK_S = 3.0
 """One try to reach Kafka; short, so that a service which waits for it can be stopped."""
 
-DeliveryCallback = Callable[[KafkaError | None, Message], None]
-
 
 def client_config(settings: KafkaSettings) -> dict[str, Any]:
     """What every client needs: where the brokers are, and how to prove who we are."""

@@ -173,8 +173,11 @@ def committed(settings: KafkaSettings, group: str) -> list[int]:
 
 def wait_for_published(settings: KafkaSettings, more: int) -> None:
     """Until so many more records stand on telemetry.clean."""
+
+    def count() -> int:
+        return sum(end for _, end in clients.bounds(settings, topics.CLEAN, range(4)).values())
+
     deadline = time.monotonic() + 30
-    count = lambda: sum(end for _, end in clients.bounds(settings, topics.CLEAN, range(4)).values())  # noqa: E731
     enough = count() + more
     while count() < enough and time.monotonic() < deadline:
         time.sleep(0.02)
