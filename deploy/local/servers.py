@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -103,7 +103,19 @@ def data_folders(run_dir: Path, influx_version: InfluxVersion) -> dict[str, Path
     }
 
 
-def render_configuration(run_dir: Path, ports: Ports) -> dict[Path, str]:
+@dataclass(frozen=True)
+class KafkaListener:
+    """One more way into Kafka, besides the usual port: who comes by it is sent on to `advertised_port`.
+
+    So that a proxy can stand between Kafka and one client: both ports are on loopback. `name` in capitals and digits.
+    """
+
+    name: str
+    port: int
+    advertised_port: int
+
+
+def render_configuration(run_dir: Path, ports: Ports, kafka_listeners: Sequence[KafkaListener] = ()) -> dict[Path, str]:
     """Every server's configuration file, by path. InfluxDB 2 has none: it takes options."""
     data = data_folders(run_dir, 1)
     return {
@@ -111,6 +123,9 @@ def render_configuration(run_dir: Path, ports: Ports) -> dict[Path, str]:
             "kafka/server.properties",
             port=ports.kafka,
             controller_port=ports.kafka_controller,
+            more_listeners="".join(f",{one.name}://{LOOPBACK}:{one.port}" for one in kafka_listeners),
+            more_advertised="".join(f",{one.name}://{LOOPBACK}:{one.advertised_port}" for one in kafka_listeners),
+            more_protocols="".join(f",{one.name}:PLAINTEXT" for one in kafka_listeners),
             # Java reads these files as Latin-1; JSON's escapes are Java's too.
             data=json.dumps(str(data["kafka"]))[1:-1],
         ),

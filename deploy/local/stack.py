@@ -41,6 +41,7 @@ from deploy.local.servers import (
     SERVERS,
     InfluxVersion,
     Installation,
+    KafkaListener,
     data_folders,
     format_kafka,
     render_configuration,
@@ -72,12 +73,14 @@ class Stack:
         ports: Ports,
         programs: Sequence[Program] = (),
         influx_version: InfluxVersion = 1,
+        kafka_listeners: Sequence[KafkaListener] = (),
     ) -> None:
         """Nothing happens before `start`. Each `influx_version` has data of its own in the run folder."""
         self.run_dir = run_dir.resolve()
         self.ports = ports
         self.influx_version = influx_version
         self._programs = tuple(programs)
+        self._kafka_listeners = tuple(kafka_listeners)
         self._socket = socket_path(self.run_dir)
         self._supervision = Supervision(self.run_dir, self._socket)
         self._supervisord: subprocess.Popen[bytes] | None = None
@@ -89,7 +92,13 @@ class Stack:
             written = json.loads(_stack_file(run_dir.resolve()).read_text())
         except FileNotFoundError as error:
             raise NotRunning(run_dir) from error
-        return cls(run_dir, Ports(**written["ports"]), influx_version=written["influx_version"])
+        listeners = [KafkaListener(**listener) for listener in written.get("kafka_listeners", ())]
+        return cls(
+            run_dir,
+            Ports(**written["ports"]),
+            influx_version=written["influx_version"],
+            kafka_listeners=listeners,
+        )
 
     def start(self, *, tied_to_caller: bool = False) -> None:
         """Starts supervisord, which starts servers, then programs; returns when it answers, not when they do.
@@ -216,7 +225,7 @@ class Stack:
         data = data_folders(self.run_dir, self.influx_version).values()
         for folder in (self.run_dir / "logs", self.run_dir / "programs", *data):
             folder.mkdir(parents=True, exist_ok=True)
-        for path, content in render_configuration(self.run_dir, self.ports).items():
+        for path, content in render_configuration(self.run_dir, self.ports, self._kafka_listeners).items():
             _write_private(path, content)
         for stale in (self.run_dir / "programs").iterdir():
             stale.unlink()
@@ -232,7 +241,11 @@ class Stack:
             open_files=_OPEN_FILES if most_files == resource.RLIM_INFINITY else min(_OPEN_FILES, most_files),
         )
         _write_private(self.run_dir / "supervisord.conf", supervisord)
-        attachable = {"ports": asdict(self.ports), "influx_version": self.influx_version}
+        attachable = {
+            "ports": asdict(self.ports),
+            "influx_version": self.influx_version,
+            "kafka_listeners": [asdict(listener) for listener in self._kafka_listeners],
+        }
         _write_private(_stack_file(self.run_dir), json.dumps(attachable, indent=2))
 
     def _write_program(self, program: Program, environment: Mapping[str, str]) -> None:

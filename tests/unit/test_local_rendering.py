@@ -22,6 +22,7 @@ from deploy.local.servers import (
     INFLUX_VERSIONS,
     KAFKA_VERSION,
     Installation,
+    KafkaListener,
     chosen_influx_version,
     data_folders,
     install,
@@ -105,6 +106,14 @@ def test_kafka_listens_on_loopback_only_and_takes_a_mebibyte() -> None:
     assert kafka["controller.quorum.voters"] == "1@127.0.0.1:29093"
     assert kafka["auto.create.topics.enable"] == "false"
     assert int(kafka["message.max.bytes"]) > 1_048_576 + 65_536
+
+
+def test_kafka_sends_who_comes_by_another_listener_on_to_that_ones_advertised_port() -> None:
+    more = (KafkaListener("SINK", 30001, 30002), KafkaListener("BRIDGE", 30003, 30004))
+    kafka = properties(render_configuration(RUN, PORTS, more)[RUN / "kafka/server.properties"])
+    assert kafka["listeners"].split(",")[2:] == ["SINK://127.0.0.1:30001", "BRIDGE://127.0.0.1:30003"]
+    assert kafka["advertised.listeners"].split(",")[1:] == ["SINK://127.0.0.1:30002", "BRIDGE://127.0.0.1:30004"]
+    assert kafka["listener.security.protocol.map"].split(",")[2:] == ["SINK:PLAINTEXT", "BRIDGE:PLAINTEXT"]
 
 
 def test_kafka_reads_back_a_path_with_any_letters() -> None:
