@@ -11,8 +11,8 @@ from functools import partial
 from typing import Protocol
 
 from services.bridge.envelope import Envelope, Headers, Record
-from services.bridge.ledger import Entry, Ledger
 from services.bridge.packets import Message
+from services.bridge.unacknowledged import Entry, Unacknowledged
 from services.runtime.errors import Defect
 
 
@@ -68,14 +68,14 @@ class Forwarder:
         self._log = log
         self._acknowledge = acknowledge
         self._most_parked = most_parked
-        self._ledger = Ledger()
+        self._unacknowledged = Unacknowledged()
         self._parked: deque[tuple[Entry, Record]] = deque()
         self._refused: deque[tuple[Entry, Record]] = deque()
 
     @property
     def unacked(self) -> int:
         """Messages received and not acknowledged."""
-        return len(self._ledger)
+        return len(self._unacknowledged)
 
     @property
     def waiting(self) -> int:
@@ -90,12 +90,12 @@ class Forwarder:
         counts.redelivered += message.dup
         record = self._envelope.seal(message, received_us)
         if message.mid:
-            entry = self._ledger.open(message.mid)
+            entry = self._unacknowledged.open(message.mid)
         else:
             if self.waiting >= self._most_parked:
                 counts.dropped_qos0 += 1
                 return
-            entry = Entry(0, self._ledger.generation)
+            entry = Entry(0, self._unacknowledged.generation)
         if record is None:
             counts.retained += 1
             entry.durable = True
@@ -104,7 +104,7 @@ class Forwarder:
 
     def on_disconnect(self) -> None:
         """The connection is gone: what was not acknowledged comes again, with new ids."""
-        self.counts.forgotten += self._ledger.forget()
+        self.counts.forgotten += self._unacknowledged.forget()
         self._parked = deque(item for item in self._parked if not item[0].mid)
         self._refused = deque(item for item in self._refused if not item[0].mid)
 
@@ -121,7 +121,7 @@ class Forwarder:
 
     def release(self) -> None:
         """Acknowledge what is durable, in receive order."""
-        if mids := self._ledger.release():
+        if mids := self._unacknowledged.release():
             self._acknowledge(mids)
             self.counts.acknowledged += len(mids)
 
@@ -148,5 +148,5 @@ class Forwarder:
         if failure.fatal():
             raise Defect(f"Kafka's producer cannot go on: {failure}")
         self.counts.refused += 1
-        if not entry.mid or entry.generation == self._ledger.generation:
+        if not entry.mid or entry.generation == self._unacknowledged.generation:
             self._refused.append((entry, record))

@@ -1,4 +1,4 @@
-"""In-order acknowledgement of messages that become durable out of order."""
+"""Messages that wait for their PUBACK: they become durable out of order and are acknowledged in order."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ class Entry:
         self.durable = False
 
 
-class Ledger:
+class Unacknowledged:
     """Messages in receive order; releases the longest durable prefix (MQTT 5, 4.6: PUBACKs leave in receive order).
 
     Packet ids belong to a connection: `forget` begins a new generation, and an entry of an older one, durable or not,
     is never released.
 
-    >>> ledger = Ledger()
-    >>> a, b = ledger.open(7), ledger.open(8)
+    >>> waiting = Unacknowledged()
+    >>> a, b = waiting.open(7), waiting.open(8)
     >>> b.durable = True
-    >>> ledger.release()
+    >>> waiting.release()
     []
     >>> a.durable = True
-    >>> ledger.release()
+    >>> waiting.release()
     [7, 8]
     """
 
