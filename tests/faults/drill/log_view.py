@@ -1,0 +1,184 @@
+"""What stands in Kafka's logs, followed by plain readers on the direct listener, outside of any group."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from services.runtime import kafka as clients
+from services.runtime.settings import KafkaSettings
+
+_SEQ: Final = re.compile(rb'"seq": ?(\d+)')
+_ID: Final = re.compile(rb'"id":"((?:[^"\\]|\\.)*)"')
+_LEAD: Final = 8
+_ANSWER_S: Final = 15.0
+METRICS: Final = "weir-metrics"
+
+
+class Tail:
+    """Follows one topic from its beginning: each `news` gives what has come since the last."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._settings = KafkaSettings(bootstrap=bootstrap)
+        self._topic = topic
+        self._next: dict[int, int] = {}
+
+    def news(self) -> Iterator[Message]:
+        """Records up to where the partitions end now, in order within each. Raises KafkaException: Kafka is away."""
+        numbers = self._partitions()
+        bounds = clients.bounds(self._settings, self._topic, numbers)
+        ends = {p: end for p, (low, end) in bounds.items() if self._next.get(p, low) < end}
+        if not ends:
+            return
+        reader = self._reader()
+        try:
+            reader.assign([TopicPartition(self._topic, p, self._next.get(p, bounds[p][0])) for p in ends])
+            while ends:
+                for message in reader.consume(2000, 0.05):
+                    if message.error() is not None:
+                        raise KafkaException(message.error())
+                    partition = message.partition() or 0
+                    self._next[partition] = (message.offset() or 0) + 1
+                    yield message
+                ends = {p: end for p, end in ends.items() if self._next.get(p, 0) < end}
+        finally:
+            reader.close()
+
+    def _partitions(self) -> list[int]:
+        reader = self._reader()
+        try:
+            return list(reader.list_topics(self._topic, timeout=_ANSWER_S).topics[self._topic].partitions)
+        finally:
+            reader.close()
+
+    def _reader(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._settings.bootstrap,
+                "group.id": "drill",
+                "enable.auto.commit": False,
+                "isolation.level": "read_uncommitted",
+                "fetch.wait.max.ms": 50,
+                "log_level": 2,
+            }
+        )
+
+
+class RawLog:
+    """telemetry.raw as it grows: by device, how many messages, how many marked as repeats, the highest `seq`."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._tail = Tail(bootstrap, "telemetry.raw")
+        self.messages: Counter[str] = Counter()
+        self.marked_repeats: Counter[str] = Counter()
+        self.highest_seq: dict[str, int] = {}
+
+    def follow(self) -> None:
+        """Take in what is new."""
+        for message in self._tail.news():
+            topic = ""
+            for name, value in message.headers() or ():
+                if name == "mqtt-topic":
+                    topic = value.decode()
+                elif name == "mqtt-dup" and value == b"1":
+                    self.marked_repeats[_device(topic)] += 1
+            device = _device(topic)
+            self.messages[device] += 1
+            if found := _SEQ.search(message.value() or b""):
+                self.highest_seq[device] = max(int(found[1]), self.highest_seq.get(device, -1))
+
+
+def _device(mqtt_topic: str) -> str:
+    parts = mqtt_topic.split("/")
+    return parts[4] if len(parts) > 4 else ""
+
+
+class Repeats:
+    """A derived topic as it grows: records whose id was there before, by device key."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._tail = Tail(bootstrap, topic)
+        self._seen: dict[str, set[bytes]] = defaultdict(set)
+        self.by_key: Counter[str] = Counter()
+
+    def follow(self) -> None:
+        """Take in what is new."""
+        for message in self._tail.news():
+            key = (message.key() or b"").decode()
+            found = _ID.search(message.value() or b"")
+            if found is not None:
+                if found[1] in self._seen[key]:
+                    self.by_key[key] += 1
+                self._seen[key].add(found[1])
+
+    def forget(self, keys: set[str]) -> None:
+        """These devices are silent for good."""
+        for key in keys:
+            self._seen.pop(key, None)
+
+
+class StateTopic:
+    """weir-stream-state as it grows: who wrote an older state after a newer one."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._tail = Tail(bootstrap, "weir-stream-state")
+        self.applied: dict[tuple[int, bytes], int] = {}
+        """Partition and key -> the highest applied offset that was written."""
+        self.written: Counter[int] = Counter()
+        """Partition -> device states written."""
+        self.stale: Counter[int] = Counter()
+        """Partition -> device states written after a newer one of the same key."""
+
+    def follow(self) -> None:
+        """Take in what is new."""
+        for message in self._tail.news():
+            key, value, partition = message.key() or b"", message.value(), message.partition() or 0
+            if value is None or b"/" not in key or b"|" in key:
+                continue
+            applied = int.from_bytes(value[:_LEAD], "big", signed=True)
+            place = (partition, key)
+            self.written[partition] += 1
+            if applied < self.applied.get(place, applied):
+                self.stale[partition] += 1
+            self.applied[place] = max(applied, self.applied.get(place, applied))
+
+
+class Lags:
+    """How far each group is behind, from what it has committed."""
+
+    GROUPS: Final = ("weir-stream", "weir-sink", "weir-alerts")
+
+    def __init__(self, bootstrap: str) -> None:
+        self._settings = KafkaSettings(bootstrap=bootstrap)
+
+    def now(self, groups: tuple[str, ...] = GROUPS) -> dict[str, int]:
+        """Group -> records not committed, the services' own metrics left out. Raises KafkaException: Kafka is away."""
+        client: Any = AdminClient(clients.client_config(self._settings))
+        lag = {}
+        for group in groups:
+            asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_S)
+            committed: dict[str, dict[int, int]] = defaultdict(dict)
+            for at in asked[group].result().topic_partitions or ():
+                committed[at.topic][at.partition] = at.offset
+            lag[group] = sum(
+                self._behind(topic, offsets) for topic, offsets in committed.items() if topic != METRICS
+            )
+        return lag
+
+    def _behind(self, topic: str, committed: Mapping[int, int]) -> int:
+        bounds = clients.bounds(self._settings, topic, range(len(committed)) if committed else [])
+        return sum(end - max(low, committed.get(p, low)) for p, (low, end) in bounds.items())
+
+    def owners(self) -> dict[int, str]:
+        """Partition of telemetry.raw -> client id of the stream worker that owns it."""
+        client: Any = AdminClient(clients.client_config(self._settings))
+        described = client.describe_consumer_groups(["weir-stream"], request_timeout=_ANSWER_S)["weir-stream"].result()
+        return {
+            at.partition: member.member_id
+            for member in described.members
+            for at in member.assignment.topic_partitions
+        }
