@@ -32,6 +32,16 @@ RAW_HEADERS: Final[Schema] = {
         raw.REJECT_DETAIL: {"type": "string", "description": "The refusal in words, for a person."},
         raw.SIZE: {"type": "string", "pattern": "^[0-9]+$", "description": "Bytes as it came, where it was cut."},
         raw.SHA256: {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Digest as it came, where cut."},
+        raw.REPLAY_OF: {
+            "type": "string",
+            "pattern": "^[0-9]+:[0-9]+:[0-9]+$",
+            "description": "Id of the dead letter whose message a person sent again (`weir dead-letter replay`).",
+        },
+        raw.REPLAY_READINGS: {
+            "type": "string",
+            "pattern": "^[0-9]+(,[0-9]+)*$",
+            "description": "With replay-of: indexes of the readings that were dead letters; absent: the whole message.",
+        },
     },
     "required": [raw.MQTT_TOPIC, raw.MQTT_DUP, raw.RECEIVED_AT],
 }

@@ -12,6 +12,9 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag="dead-letter.v1", ta
     are those of the whole. A message over 4 KiB stands only in the first of its readings' dead letters; in the others
     `payload` is empty. `topic`, `partition`, `offset` say where the record stands in Kafka, `index` which
     reading of it; `id` is `partition:offset:index` of the raw record (behind `topic:` where that is another topic).
+
+    A person who replays a dead letter writes it once more, with the same `id`, an empty `payload` and `replayed_us`
+    (unix µs): whoever counts dead letters drops repeats by `id`, as everywhere.
     """
 
     id: str
@@ -31,3 +34,4 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag="dead-letter.v1", ta
     device: str | None = None
     sensor: str | None = None
     sha256: str | None = None
+    replayed_us: int | None = None

@@ -22,5 +22,10 @@ SIZE: Final = "size"
 """Bytes of the payload as it came; only where the value was cut (`too_large`)."""
 SHA256: Final = "sha256"
 """Hex digest of the payload as it came; only where the value was cut."""
+REPLAY_OF: Final = "replay-of"
+"""Id of the dead letter (`partition:offset:index`) whose message a person sent again; the other headers are those of
+the first time."""
+REPLAY_READINGS: Final = "replay-readings"
+"""Beside `replay-of`: indexes of the readings that were dead letters, `0,2`; absent where the whole message was one."""
 
 TOO_LARGE_KEPT_BYTES: Final = 64 * 1024

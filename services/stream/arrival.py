@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from schemas import raw
 from schemas.reasons import Reason
 from services.runtime.errors import Poison
+from services.stream.replays import replay_of
 
 _LATEST_US: Final = 2**53
 """In the year 2255; up to here a double holds every microsecond."""
@@ -29,16 +30,18 @@ class Arrival:
     """One record on its way through the pipeline.
 
     `received_us` is 0 where the bridge's time cannot be read. `seen_before`: the device sent these bytes lately; None
-    until somebody asked. `buried` counts the dead letters that its readings have become.
+    until somebody asked. `buried` counts the dead letters that its readings have become. `replay` is None but where a
+    person sent a dead letter's message again.
     """
 
-    __slots__ = ("buried", "received_us", "record", "seen_before")
+    __slots__ = ("buried", "received_us", "record", "replay", "seen_before")
 
     def __init__(self, record: RawRecord) -> None:
         self.record = record
         self.received_us = _received_us(record.headers)
         self.seen_before: bool | None = None
         self.buried = 0
+        self.replay = replay_of(record.headers, self.received_us, record.value)
 
     @property
     def mqtt_topic(self) -> str:

@@ -142,7 +142,8 @@ class PartitionPipeline:
         except Poison as poison:
             # Devices that were refused share this memory: the same bytes under another topic are no repeat.
             identity = arrival.mqtt_topic.encode() + b" " + record.value
-            if not (device.recent_payloads.see(identity) and arrival.is_marked_repeat):
+            seen = device.recent_payloads.see(identity)
+            if arrival.replay is not None or not (seen and arrival.is_marked_repeat):
                 self._bury_message(device, arrival, poison, out)
                 return
         device.ledger.redelivered += 1
@@ -171,6 +172,8 @@ class PartitionPipeline:
 
     def _is_repeat(self, device: Device, arrival: Arrival, elements: list[Element]) -> bool:
         """The same bytes again: with a time in them they are a repeat; without, only the broker can tell."""
+        if arrival.replay is not None:
+            return False
         if elements[0].seq is not None and (len(elements) == 1 or all(element.seq is not None for element in elements)):
             return False
         arrival.seen_before = device.recent_payloads.see(arrival.record.value)
@@ -220,6 +223,12 @@ class PartitionPipeline:
         out: list[Output],
     ) -> bool:
         """One moment of the device; False when it was seen before. Raises Poison when nothing of it can be used."""
+        replay, judged = arrival.replay, element
+        if replay is not None:
+            fresh = replay.fresh(element, index, _entries(element), device.recent_payloads)
+            if fresh is None:
+                return False
+            judged = fresh
         if element.broken is not None:
             raise Poison(Reason.WRONG_SHAPE, element.broken)
         if element.claims is not None:
@@ -230,15 +239,17 @@ class PartitionPipeline:
             event_us, source = event_time(element.ts, received_us)
         except Poison as poison:
             bad_time, event_us, source = poison, device.sequence.high_us, TimeSource.DEVICE
-        if element.seq is not None and self._seen(device, arrival, element.seq, event_us, source, out):
-            return False
+        if element.seq is not None:
+            seen = self._seen(device, arrival, element.seq, event_us, source, out)
+            if seen and replay is None:
+                return False
         if bad_time is not None:
             raise bad_time
         newest_us = device.newest_us
         in_order = event_us >= newest_us
         cleaned = clean(
             device,
-            element,
+            judged,
             event_us,
             in_order=in_order,
             may_collide=element.seq is None and source is TimeSource.DEVICE,
@@ -258,10 +269,15 @@ class PartitionPipeline:
             values = {}
         device.ledger.readings_stored += len(values)
         self.totals.readings_stored += len(values)
-        if cleaned.duplicates:
-            device.ledger.readings_duplicates += cleaned.duplicates
-            self.totals.readings_duplicates += cleaned.duplicates
-        identity = _identity(device.key, self.partition, offset, element, position, source)
+        duplicates = cleaned.duplicates
+        if replay is not None:
+            duplicates += element.entries - len(judged.values) - len(judged.odd or ())
+            entries = _entries(element)
+            replay.remember([index + entries.index(sensor) for sensor in values], device.recent_payloads)
+        if duplicates:
+            device.ledger.readings_duplicates += duplicates
+            self.totals.readings_duplicates += duplicates
+        identity = _identity(device.key, self.partition, offset, element, position, source, replayed=replay is not None)
         if values:
             out.append(
                 Output(
@@ -298,7 +314,8 @@ class PartitionPipeline:
                 _gaps(device, changes, out)
         if emitted:
             self._aggregates(device, emitted, out)
-        if values and not late:
+        if values and not late and (replay is None or replay.readings is None):
+            # Part of a message would hide the score of the whole, which stands at the same time.
             self._score(device, identity, event_us, element.seq, values, cleaned.stuck, in_order=in_order, out=out)
         return True
 
@@ -449,11 +466,13 @@ def _tells_time(element: Element, received_us: int) -> bool:
         return True
 
 
-def _identity(key: str, partition: int, offset: int, element: Element, position: int, source: TimeSource) -> str:
+def _identity(
+    key: str, partition: int, offset: int, element: Element, position: int, source: TimeSource, *, replayed: bool
+) -> str:
     sent = "-" if element.ts is None else element.ts
-    if element.seq is None or source is not TimeSource.DEVICE:
-        # Messages about other sensors may share a time, and a counter without a clock comes by each number again:
-        # where a record stands in the log tells them apart.
+    if element.seq is None or source is not TimeSource.DEVICE or replayed:
+        # Messages about other sensors may share a time, a counter without a clock comes by each number again, and a
+        # replay holds what its first time did not: where a record stands in the log tells them apart.
         return f"{key}:{sent}:@{partition}:{offset}:{position}"
     return f"{key}:{sent}:{element.seq}:{position}"
 

@@ -22,18 +22,25 @@ class RecentPayloads:
         """Slot that the next hash goes to."""
         return self._next
 
+    def knows(self, payload: bytes) -> bool:
+        """Whether these bytes were seen lately."""
+        return self._holds(blake2b(payload, digest_size=_WIDTH).digest())
+
     def see(self, payload: bytes) -> bool:
         """Whether these bytes were seen lately; they are remembered now."""
         digest = blake2b(payload, digest_size=_WIDTH).digest()
-        packed = self.packed
-        at = packed.find(digest)
-        while at >= 0 and at % _WIDTH:
-            at = packed.find(digest, at + 1)
-        if at >= 0:
+        if self._holds(digest):
             return True
+        packed = self.packed
         if len(packed) < MEMORY * _WIDTH:
             packed += digest
         else:
             packed[self._next * _WIDTH : (self._next + 1) * _WIDTH] = digest
             self._next = (self._next + 1) % MEMORY
         return False
+
+    def _holds(self, digest: bytes) -> bool:
+        at = self.packed.find(digest)
+        while at >= 0 and at % _WIDTH:
+            at = self.packed.find(digest, at + 1)
+        return at >= 0
