@@ -35,7 +35,7 @@ def parse(text: str) -> dict[str, float]:
 class Gauges:
     """Follows the metrics of all services, and the memory of their processes, from a thread of its own."""
 
-    def __init__(self, ports: Callable[[], Mapping[str, int]], memory: Callable[[str], int]) -> None:
+    def __init__(self, ports: Callable[[], Mapping[str, int]], memory: Callable[[], Mapping[str, int]]) -> None:
         self._ports = ports
         self._memory = memory
         self._lock = threading.Lock()
@@ -86,11 +86,12 @@ class Gauges:
     def _look(self) -> None:
         for service, port in dict(self._ports()).items():
             text = http_get(port, "/metrics")
-            resident = self._memory(service)
-            with self._lock:
-                self._resident[service] = max(resident, self._resident.get(service, 0))
-                if text is not None:
+            if text is not None:
+                with self._lock:
                     self._take(service, parse(text))
+        resident = self._memory()
+        with self._lock:
+            self._resident = {name: max(size, self._resident.get(name, 0)) for name, size in resident.items()}
 
     def _take(self, service: str, samples: dict[str, float]) -> None:
         last = self._last.get(service, {})
@@ -103,7 +104,11 @@ class Gauges:
 
 
 def _total(
-    found: Mapping[str, Mapping[str, float]], service: str, metric: str, label: str, fold: Callable[[list[float]], float]
+    found: Mapping[str, Mapping[str, float]],
+    service: str,
+    metric: str,
+    label: str,
+    fold: Callable[[list[float]], float],
 ) -> float:
     values = [
         value

@@ -1,13 +1,12 @@
 """What stands in Kafka's logs, followed by plain readers on the direct listener, outside of any group."""
 
-import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import OffsetSpec
 
 from services.runtime import kafka as clients
 from services.runtime.settings import KafkaSettings
@@ -152,33 +151,34 @@ class Lags:
 
     GROUPS: Final = ("weir-stream", "weir-sink", "weir-alerts")
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, partitions: int) -> None:
         self._settings = KafkaSettings(bootstrap=bootstrap)
+        self._partitions = range(partitions)
 
     def now(self, groups: tuple[str, ...] = GROUPS) -> dict[str, int]:
         """Group -> records not committed, the services' own metrics left out. Raises KafkaException: Kafka is away."""
-        client: Any = AdminClient(clients.client_config(self._settings))
-        lag = {}
+        # A client of its own each time: after Kafka was killed an old one refuses for minutes.
+        client: Any = clients.admin(self._settings)
+        committed: dict[str, dict[tuple[str, int], int]] = {}
         for group in groups:
             asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_S)
-            committed: dict[str, dict[int, int]] = defaultdict(dict)
-            for at in asked[group].result().topic_partitions or ():
-                committed[at.topic][at.partition] = at.offset
-            lag[group] = sum(
-                self._behind(topic, offsets) for topic, offsets in committed.items() if topic != METRICS
-            )
-        return lag
-
-    def _behind(self, topic: str, committed: Mapping[int, int]) -> int:
-        bounds = clients.bounds(self._settings, topic, range(len(committed)) if committed else [])
-        return sum(end - max(low, committed.get(p, low)) for p, (low, end) in bounds.items())
-
-    def owners(self) -> dict[int, str]:
-        """Partition of telemetry.raw -> client id of the stream worker that owns it."""
-        client: Any = AdminClient(clients.client_config(self._settings))
-        described = client.describe_consumer_groups(["weir-stream"], request_timeout=_ANSWER_S)["weir-stream"].result()
+            found = asked[group].result().topic_partitions or ()
+            committed[group] = {(at.topic, at.partition): at.offset for at in found if at.topic != METRICS}
+        # A topic of which nothing was ever committed has no lag worth waiting for: nothing was written to it.
+        topics = {topic for offsets in committed.values() for topic, _ in offsets}
+        low, end = (self._ask(client, topics, which) for which in (OffsetSpec.earliest(), OffsetSpec.latest()))
         return {
-            at.partition: member.member_id
-            for member in described.members
-            for at in member.assignment.topic_partitions
+            group: sum(
+                max(0, end[place] - max(low[place], offsets.get(place, -1)))
+                for place in end
+                if place[0] in {topic for topic, _ in offsets}
+            )
+            for group, offsets in committed.items()
         }
+
+    def _ask(self, client: Any, topics: Iterable[str], which: Any) -> dict[tuple[str, int], int]:
+        places = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
+        if not places:
+            return {}
+        asked = client.list_offsets(dict.fromkeys(places, which), request_timeout=_ANSWER_S)
+        return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}

@@ -5,6 +5,7 @@ they are shipped with, but for addresses, ports, rules and the log's format.
 """
 
 import re
+import resource
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ from deploy.local.programs import Program
 from deploy.local.servers import KafkaListener, data_folders
 from deploy.local.stack import Stack
 from tests.faults.drill.gauges import http_get
-from tests.faults.drill.proxy import InfluxLink, Link
+from tests.faults.drill.proxy import InfluxLink, Link, ProxyThread
 
 ROOT: Final = Path(__file__).parents[3]
 RULES: Final = Path(__file__).parent / "rules"
@@ -41,6 +42,7 @@ LINKS: Final = (
 STOP_S: Final = 30
 START_S: Final = 240.0
 PARTITIONS: Final = 4
+_PAGE: Final = resource.getpagesize()
 
 _EXITED: Final = re.compile(
     r"^(?P<at>\S+ \S+?),\d+ \w+ (?P<how>exited|stopped): (?P<name>\S+) \((?P<why>[^;)]*)", re.MULTILINE
@@ -84,17 +86,20 @@ class Plant:
         self.folder = folder
         self.webhook = Webhook()
         self.ports = Ports.free()
+        self._proxies = ProxyThread().start()
         ways = _free_ports(4, taken=asdict(self.ports).values())
-        self.links: dict[str, Link] = {
-            "device-mosquitto": Link("device-mosquitto", (LOOPBACK, self.ports.mqtt)),
-            "mosquitto-bridge": Link("mosquitto-bridge", (LOOPBACK, self.ports.mqtt)),
-            "alerts-webhook": Link("alerts-webhook", self.webhook.address),
+        upstreams = {
+            "device-mosquitto": (LOOPBACK, self.ports.mqtt),
+            "mosquitto-bridge": (LOOPBACK, self.ports.mqtt),
+            "alerts-webhook": self.webhook.address,
         }
+        self.links = {name: Link(name, upstream, self._proxies) for name, upstream in upstreams.items()}
         listeners = []
         for client, port in zip(("bridge", "stream", "sink", "alerts"), ways, strict=True):
-            link = self.links[f"{client}-kafka"] = Link(f"{client}-kafka", (LOOPBACK, port))
+            link = self.links[f"{client}-kafka"] = Link(f"{client}-kafka", (LOOPBACK, port), self._proxies)
             listeners.append(KafkaListener(client.upper(), port, link.port))
-        self.influx = self.links["sink-influxdb"] = InfluxLink("sink-influxdb", (LOOPBACK, self.ports.influx))
+        self.influx = InfluxLink("sink-influxdb", (LOOPBACK, self.ports.influx), self._proxies)
+        self.links["sink-influxdb"] = self.influx
         self.stack = Stack(folder / "run", self.ports, influx_version=1, kafka_listeners=listeners)
         http = iter(_free_ports(len(SERVICES), taken=[*asdict(self.ports).values(), *ways]))
         self.http_ports = {name: next(http) for name in SERVICES}
@@ -120,14 +125,13 @@ class Plant:
     def stop(self) -> None:
         """End all of it; returns when no process is left."""
         self.stack.stop()
-        for link in self.links.values():
-            link.close()
+        self._proxies.close()
         self.webhook.close()
 
     def wait_ready(self, services: Iterable[str] = SERVICES, within_s: float = START_S) -> None:
         """Wait until the services say that they are ready."""
         for name in services:
-            self.until(lambda name=name: http_get(self.http_ports[name], "/readyz") is not None, within_s, f"{name}")
+            until(lambda name=name: http_get(self.http_ports[name], "/readyz"), within_s, f"{name} is ready")
 
     # ------------------------------------------------------------------------------------------------------ faults
 
@@ -195,14 +199,16 @@ class Plant:
                     ended[name] = time.monotonic() - began[name]
             return len(ended) == len(began)
 
-        self.until(all_ended, 60, "everything has ended")
+        until(all_ended, 60, "everything has ended")
         said = {name: why for at, name, why in self.endings() if at >= stopped_at.replace(microsecond=0)}
         return {name: (ended[name], said.get(name, "nothing said")) for name in began}
 
     def recover(self) -> None:
         """Undo whatever a row has left behind: links healed, frozen ones thawed, everything up."""
         for link in self.links.values():
-            link.restore()
+            link.up()
+            link.heal()
+        self.influx.pass_all()
         states = self.stack.states()
         for name in (*SERVERS, *SERVICES):
             if states[name].pid:
@@ -217,22 +223,17 @@ class Plant:
     def endings(self) -> list[tuple[datetime, str, str]]:
         """When each program ended, in order, and how: `exit status 0`, `terminated by SIGKILL`."""
         text = (self.stack.run_dir / "logs" / "supervisord.log").read_text()
-        return [
-            (datetime.strptime(m["at"], "%Y-%m-%d %H:%M:%S"), m["name"], m["why"]) for m in _EXITED.finditer(text)
-        ]
+        return [(datetime.strptime(m["at"], "%Y-%m-%d %H:%M:%S"), m["name"], m["why"]) for m in _EXITED.finditer(text)]
 
-    def resident_bytes(self, name: str) -> int:
-        """Memory of a program's process now, 0 when it has none."""
-        pid = self.stack.pid(name)
-        try:
-            text = Path(f"/proc/{pid}/statm").read_text()
-        except OSError:
-            return 0
-        return int(text.split()[1]) * 4096
-
-    def until(self, true: Any, within_s: float, what: str) -> Any:
-        """The first true answer; raises `Timeout` where there is none in time."""
-        return until(true, within_s, what)
+    def resident_bytes(self) -> dict[str, int]:
+        """Memory of each program's process now."""
+        found = {}
+        for name, state in self.stack.states().items():
+            try:
+                found[name] = int(Path(f"/proc/{state.pid}/statm").read_text().split()[1]) * _PAGE
+            except OSError:
+                continue
+        return found
 
     def _program(self, name: str) -> Program:
         service = name.partition("-")[0]
