@@ -44,6 +44,9 @@ class Splitter:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._more: list[bytes] = []
+        """What came since of a packet of which much is missing: joined once, when it is whole."""
+        self._missing = 0
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that `data` completes. The iterator must be taken to its end.
@@ -51,7 +54,12 @@ class Splitter:
         Raises:
             Defect: A length that MQTT does not allow; the stream cannot be read any further.
         """
-        buffer = self._rest + data if self._rest else data
+        if len(data) < self._missing:
+            self._more.append(data)
+            self._missing -= len(data)
+            return
+        buffer = b"".join((self._rest, *self._more, data)) if self._rest else data
+        self._more, self._missing = [], 0
         start, end = 0, len(buffer)
         while end - start >= 2:
             length, body = buffer[start + 1], start + 2
@@ -63,6 +71,7 @@ class Splitter:
                         raise Defect("the MQTT broker sent a packet length of more than four bytes") from None
                     break
             if body + length > end:
+                self._missing = body + length - end
                 break
             yield Packet(buffer[start], buffer[body : body + length])
             start = body + length

@@ -21,9 +21,11 @@ from services.runtime.errors import ConfigurationError
 PARTS: Final = ("tenant", "site", "device")
 
 _OURS: Final = "weir-out"
-_CACHED_TOPICS: Final = 65_536
+_CACHED_TOPICS: Final = 32_768
+_LONGEST_CACHED: Final = 256
+"""Characters: the contract's own topics have at most 217. With it the cache is bounded in bytes too, by 32 MB."""
 _LONGEST_TOPIC: Final = 1024
-"""Characters; a longer topic is refused unseen, so that the cache's size is bounded in bytes too."""
+"""Characters; a longer topic is refused unseen."""
 
 
 class Kind(StrEnum):
@@ -84,6 +86,13 @@ class Rejected(NamedTuple):
     detail: str
 
 
+class _NotPlaced(Exception):
+    """Carries a `Rejected` past the cache, which keeps no exceptions: bad topics must not push good ones out."""
+
+    def __init__(self, rejected: Rejected) -> None:
+        self.rejected = rejected
+
+
 class Routes:
     """An ordered list of routes; the first that places a topic wins.
 
@@ -98,7 +107,7 @@ class Routes:
             raise ConfigurationError(f"two routes share a name: {sorted(route.name for route in routes)}; rename one")
         self._routes = routes
         self._filters = _widest([mqtt.IN_FILTER, *(route.filter for route in routes)])
-        self._cached = lru_cache(_CACHED_TOPICS)(self._find)
+        self._cached = lru_cache(_CACHED_TOPICS)(self._find_placed)
 
     def __getitem__(self, name: str) -> Route:
         """The route of that name; KeyError where there is none."""
@@ -115,7 +124,18 @@ class Routes:
         """Whose message a topic carries. Never raises, whatever the topic."""
         if len(topic) > _LONGEST_TOPIC:
             return Rejected(Reason.BAD_TOPIC, f"topic of {len(topic)} characters; at most {_LONGEST_TOPIC}")
-        return self._cached(topic)
+        if len(topic) > _LONGEST_CACHED:
+            return self._find(topic)
+        try:
+            return self._cached(topic)
+        except _NotPlaced as refused:
+            return refused.rejected
+
+    def _find_placed(self, topic: str) -> Placed:
+        found = self._find(topic)
+        if isinstance(found, Rejected):
+            raise _NotPlaced(found)
+        return found
 
     def _find(self, topic: str) -> Placed | Rejected:
         levels = topic.split("/")

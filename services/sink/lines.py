@@ -24,7 +24,8 @@ _number = msgspec.json.Encoder().encode
 _SPECIAL: Final = re.compile(r"[,= ]")
 # InfluxDB has no way to write these: a line break ends the line, a backslash at the end escapes what follows.
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]|\\\Z")
-_MOST_PREFIXES: Final = 200_000
+_MOST_PREFIXES: Final = 100_000
+"""With names as long as they may be: 70 MB."""
 
 
 _Prefixes = dict[str | None, bytes]

@@ -9,7 +9,7 @@ from services.runtime.routes import Placed
 from services.stream.arrival import Arrival
 
 REPEATED_PAYLOAD_BYTES: Final = 4096
-"""A longer payload stands only in the first of its readings' dead letters, or one message could fill the topic."""
+"""Once its dead letters hold so much of a message, the next ones go without: one message must not fill the topic."""
 
 _DECODING: Final = frozenset(
     {
@@ -38,7 +38,7 @@ def dead_letter(
 ) -> DeadLetter:
     """The dead letter of a message, or of reading `index` of it, from a device that was `placed` (or not)."""
     record = arrival.record
-    repeated = sensor is not None and arrival.buried > 0 and len(record.value) > REPEATED_PAYLOAD_BYTES
+    repeated = sensor is not None and arrival.buried * len(record.value) > REPEATED_PAYLOAD_BYTES
     return DeadLetter(
         id=f"{partition}:{record.offset}:{index}",
         reason=reason,

@@ -105,6 +105,9 @@ class Sequence(msgspec.Struct, array_like=True):
 
     def _open(self, hole: Hole, changes: list[RangeChange]) -> None:
         self.holes = sorted([*self.holes, hole], key=lambda h: h.first)
+        self._give_up_oldest(changes)
+
+    def _give_up_oldest(self, changes: list[RangeChange]) -> None:
         if len(self.holes) > MAX_HOLES:
             oldest = self.holes.pop(0)
             self._report(oldest, changes)
@@ -134,6 +137,8 @@ class Sequence(msgspec.Struct, array_like=True):
         if hole.reported:
             changes.append(RangeChange(self.epoch, hole.first, hole.last, missing=False))
             changes += [RangeChange(self.epoch, part.first, part.last, missing=True) for part in rest]
+        # One that is filled in its middle becomes two.
+        self._give_up_oldest(changes)
         return Seen.NEW
 
     def _restart(self, seq: int, event_us: int, changes: list[RangeChange]) -> None:

@@ -44,9 +44,12 @@ class JsonDecoder:
         >>> JsonDecoder().decode(b'{"ts": 1700000000, "seq": 7, "values": {"temperature": 21.5}}')[0].values
         {'temperature': 21.5}
         """
+        if not payload.isascii():
+            # msgspec looks at the texts that it keeps; a message is UTF-8 as a whole, whatever else is in it.
+            _text(payload)
         try:
             typed = _decode_typed(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError):
             return _decode_patiently(payload)
         if type(typed) is list:
             if not typed:
@@ -69,10 +72,7 @@ def _from_typed(typed: _Typed) -> Element:
 
 
 def _decode_patiently(payload: bytes) -> list[Element]:
-    try:
-        text = payload.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Poison(Reason.NOT_UTF8, f"byte {error.start}: {error.reason}") from None
+    text = _text(payload)
     try:
         whole = json.loads(text, parse_int=_integer)
     except RecursionError:
@@ -92,6 +92,13 @@ def _decode_patiently(payload: bytes) -> list[Element]:
             [_from_object(entry) if isinstance(entry, dict) else _broken("not an object") for entry in whole]
         )
     raise Poison(Reason.WRONG_SHAPE, f"neither object nor array: {type(whole).__name__}")
+
+
+def _text(payload: bytes) -> str:
+    try:
+        return payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Poison(Reason.NOT_UTF8, f"byte {error.start}: {error.reason}") from None
 
 
 def _usable(elements: list[Element]) -> list[Element]:
