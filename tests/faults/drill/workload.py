@@ -16,7 +16,7 @@ LEVEL_LIMIT: Final = 100.0
 
 _PLATEAU: Final = range(200, 290)
 _PLATEAU_HEIGHT: Final = 12 * 0.5
-_HIGH_LEVEL: Final = 40.0
+_HIGH_LEVEL: Final = 50.0
 _HIGH_LENGTH: Final = 30
 
 
@@ -62,7 +62,7 @@ class Workload:
     def values(self, device_index: int, seq: int) -> dict[str, float]:
         """Sensor -> value. No sensor of a device says a value twice within 100,000 messages: a sum reveals a double."""
         one, two, three = _noise(self.seed, self.row, device_index, seq)
-        level = 60.0 + one + (_HIGH_LEVEL + 10.0 if seq in self.high_level(device_index) else 0.0)
+        level = 60.0 + one + (_HIGH_LEVEL if seq in self.high_level(device_index) else 0.0)
         pressure = 3.0 + device_index / 64 + 0.05 * two
         temperature = 20.0 + device_index + 2.0 * math.sin(2 * math.pi * seq / 3000) + 0.5 * three
         if seq in self.plateau(device_index):
