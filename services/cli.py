@@ -34,9 +34,22 @@ def bridge() -> None:
 
 
 @app.command(rich_help_panel=SERVICE)
-def stream() -> None:
+def stream(
+    *,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="With all stream workers stopped: forget their state and leave; then started, they make it anew from "
+            "the beginning of telemetry.raw.",
+        ),
+    ] = False,
+) -> None:
     """Run a stream worker: clean, aggregate, score."""
-    from services.stream.service import run
+    if rebuild:
+        from services.stream.rebuild import run
+    else:
+        from services.stream.service import run
 
     process.run("stream", run)
 

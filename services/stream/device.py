@@ -2,9 +2,11 @@
 
 Everything that the stream knows of a device stands here; nothing else of it is kept anywhere. As bytes it is the
 applied offset (8 bytes, big-endian), then a msgpack array in the order of `Snapshot`'s fields: numbers, text, lists
-and maps only. A later version adds fields at the end, with defaults; one that cannot is a new `VERSION`.
+and maps only. A later Weir adds fields at the end, with defaults, so that each reads what the other wrote; where that
+does not do, it counts `VERSION` up (docs/decisions/0008-state-of-older-versions.md).
 """
 
+import struct
 from typing import Any, Final
 
 import msgspec
@@ -34,8 +36,8 @@ class UnreadableSnapshot(ConfigurationError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what}; run the version that wrote it, or stop all stream workers and remove the topic weir-stream-state "
-            "and the consumer group: the stream then rebuilds its state from telemetry.raw"
+            f"{what}; run the Weir that wrote it, or stop all stream workers and run `weir stream --rebuild`: the "
+            "stream then makes its state anew from telemetry.raw"
         )
 
 
@@ -55,7 +57,7 @@ class SensorMemory(msgspec.Struct, array_like=True):
 
 
 class Snapshot(msgspec.Struct, array_like=True):
-    """A device's state as it is written. The first fields are read alone at recovery, see `Head`."""
+    """A device's state as it is written."""
 
     version: int
     received_us: int
@@ -72,16 +74,14 @@ class Snapshot(msgspec.Struct, array_like=True):
     sites: list[str] = []
 
 
-class Head(msgspec.Struct, array_like=True):
-    """The beginning of a `Snapshot`: what recovery needs of every device."""
+class _Version(msgspec.Struct, array_like=True):
+    """The beginning of every snapshot, of whatever version."""
 
     version: int
-    received_us: int
-    ledger: Ledger
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
@@ -167,28 +167,28 @@ def applied_of(value: bytes) -> int:
     return int.from_bytes(value[:8], "big", signed=True)
 
 
-def head_of(key: str, value: bytes) -> Head:
-    """What recovery needs of a device; raises `UnreadableSnapshot`."""
+def read_snapshot(key: str, value: bytes) -> Snapshot:
+    """A device's state record.
+
+    Raises:
+        UnreadableSnapshot: Written by a Weir that this one does not know, or no snapshot at all.
+    """
     try:
-        head = _decode_head(value[8:])
-    except msgspec.DecodeError as error:
+        version = _decode_version(value[8:]).version
+        if version != VERSION:
+            raise UnreadableSnapshot(f"state of {key} has version {version}; this Weir reads version {VERSION}")
+        return _decode(value[8:])
+    except ValueError as error:
         raise UnreadableSnapshot(f"state of {key}: {error}") from None
-    if head.version != VERSION:
-        raise UnreadableSnapshot(f"state of {key} has version {head.version}; this Weir reads version {VERSION}")
-    return head
 
 
 def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType) -> tuple[Device, bool]:
     """The device, and whether its models came along (else they learn anew: River or the model spec has changed).
 
     Raises:
-        UnreadableSnapshot: Not this version's form.
+        UnreadableSnapshot: See `read_snapshot`.
     """
-    head_of(key, value)
-    try:
-        snapshot = _decode(value[8:])
-    except msgspec.DecodeError as error:
-        raise UnreadableSnapshot(f"state of {key}: {error}") from None
+    snapshot = read_snapshot(key, value)
     device = Device(key, snapshot.site, kind)
     device.sites = snapshot.sites
     device.applied = applied_of(value)
@@ -198,7 +198,10 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     device.sequence = snapshot.sequence
     device.recent_payloads = RecentPayloads(snapshot.recent_payloads, snapshot.recent_following)
     device.sensors = snapshot.sensors
-    device.windows.restore(snapshot.open_windows, pages)
+    try:
+        device.windows.restore(snapshot.open_windows, pages)
+    except struct.error as error:
+        raise UnreadableSnapshot(f"open windows of {key}: {error}") from None
     device.anomaly = snapshot.anomaly
     try:
         device.scorer = DeviceScorer.from_state(kind.model, snapshot.scorer)

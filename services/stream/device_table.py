@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from schemas.mqtt import ID
 from schemas.topics import UNPLACED_KEY
-from services.stream.device import Device, applied_of, head_of, restore
+from services.stream.device import Device, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
 from services.stream.windows import Page, PageId
@@ -78,13 +78,15 @@ class DeviceTable:
         self._looked_at_stored = False
         for key, value in restored.values.items():
             if b"|" in key:
-                owner, page_id = _parse_page_key(key)
-                self._stored_pages.setdefault(owner, {})[page_id] = Page(applied_of(value), value[_LEAD:])
+                owner, page_id, page = _read_page(key, value)
+                self._stored_pages.setdefault(owner, {})[page_id] = page
             else:
-                head = head_of(key.decode(), value)
-                totals.add(head.ledger)
-                self._stored[key] = _Stored(head.received_us, value)
-                self._count(key.decode(), 1)
+                # Read whole, though the devices are made when they speak: what cannot be read must show at the start.
+                name = key.decode("utf-8", "replace")
+                snapshot = read_snapshot(name, value)
+                totals.add(snapshot.ledger)
+                self._stored[key] = _Stored(snapshot.received_us, value)
+                self._count(name, 1)
         for key in restored.stale:
             owner, _, _ = key.partition(b"|")
             device = self._load(owner)
@@ -227,6 +229,16 @@ class DeviceTable:
 def _page_key(key: bytes, page_id: PageId) -> bytes:
     width_us, start_us = page_id
     return b"%b|%d|%d" % (key, width_us // 1_000_000, start_us)
+
+
+def _read_page(key: bytes, value: bytes) -> tuple[bytes, PageId, Page]:
+    try:
+        owner, page_id = _parse_page_key(key)
+        page = Page(applied_of(value), value[_LEAD:])
+        page.check()
+    except ValueError as error:
+        raise UnreadableSnapshot(f"state of {key!r}: {error}") from None
+    return owner, page_id, page
 
 
 def _parse_page_key(key: bytes) -> tuple[bytes, PageId]:

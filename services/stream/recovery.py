@@ -60,8 +60,8 @@ def check_origin(
         ConfigurationError: The raw topic was made anew or lost its tail, or the state is gone; names the fix.
     """
     fix = (
-        "if that is meant, stop all stream workers and remove the topic weir-stream-state and the consumer group "
-        "(kafka-topics --delete, kafka-consumer-groups --delete); the stream then starts from the log as it is"
+        "if that is meant, stop all stream workers and run `weir stream --rebuild`: the stream then starts from the "
+        "beginning of the log as it is"
     )
     if known_id is not None and known_id != raw_id:
         raise ConfigurationError(

@@ -143,6 +143,10 @@ class Page:
         self.applied = applied
         self.packed = packed
 
+    def check(self) -> None:
+        """Raise ValueError where this is no page."""
+        _decode_page(self.packed)
+
 
 PageId = tuple[int, int]
 """(width, start), µs."""

@@ -6,11 +6,14 @@ from collections import Counter
 import checkpoint_recording as recordings
 import msgspec
 import pytest
-from stream_builders import ledgers_add_up
+from hypothesis import given
+from hypothesis import strategies as st
+from stream_builders import StateTopic, examples, feed, ledgers_add_up, log, message, pipeline
 
 from schemas import topics
 from services.stream import recovery
-from services.stream.device_table import NOTHING_STORED
+from services.stream.device import VERSION, UnreadableSnapshot
+from services.stream.device_table import NOTHING_STORED, Restored
 
 OF_MODELS = (topics.SCORES, topics.ANOMALIES)
 
@@ -64,3 +67,66 @@ def test_the_recording_holds_what_a_checkpoint_can_hold(recording):
     assert all(device.windows.pages for device in devices if "$" not in device.key)
     kinds = Counter(line["topic"] for line in recording.expected)
     assert kinds.keys() >= {topics.CLEAN, topics.SCORES, topics.AGGREGATES, topics.ANOMALIES, topics.DEAD_LETTER}
+
+
+# ---------------------------------------------------------------------------------------------------- what is no state
+
+
+def written(**values: float) -> tuple[bytes, bytes, bytes, bytes]:
+    """Key and value of a device's snapshot, and of one of its pages."""
+    partition, state = pipeline(), StateTopic()
+    feed(partition, *(message(5 * n, n, **values) for n in range(30)))
+    state.checkpoint(partition)
+    page = next(key for key in state.last() if b"|" in key)
+    return b"acme/pump-1", state.last()[b"acme/pump-1"], page, state.last()[page]
+
+
+def test_a_snapshot_that_was_cut_off_anywhere_is_refused_at_the_start():
+    key, snapshot, _, _ = written(flow=1.0)
+    for length in range(len(snapshot)):
+        with pytest.raises(UnreadableSnapshot, match="weir stream --rebuild"):
+            pipeline(restored=Restored({key: snapshot[:length]}))
+
+
+def test_a_page_that_was_cut_off_anywhere_is_refused_at_the_start():
+    key, snapshot, page_key, page = written(flow=1.0)
+    for length in range(len(page)):
+        with pytest.raises(UnreadableSnapshot, match="weir stream --rebuild"):
+            pipeline(restored=Restored({key: snapshot, page_key: page[:length]}))
+
+
+@pytest.mark.parametrize("key", [b"acme/pump-1|10", b"acme/pump-1|ten|0", b"\xff|1|1|", b"acme/pump-1", b"\xff", b"|"])
+def test_what_nobody_of_ours_wrote_is_refused_at_the_start(key):
+    with pytest.raises(UnreadableSnapshot):
+        pipeline(restored=Restored({key: b"\0" * 8 + b"\x93\x01\x00\xc0"}))
+
+
+def test_the_snapshot_of_a_version_to_come_is_refused_whatever_stands_in_it():
+    to_come = b"\0" * 8 + msgspec.msgpack.encode([VERSION + 1, {"anything": 1}])
+    with pytest.raises(UnreadableSnapshot, match=f"has version {VERSION + 1}"):
+        pipeline(restored=Restored({b"acme/pump-1": to_come}))
+
+
+def test_fields_that_a_later_weir_added_are_left_alone_by_this_one():
+    key, snapshot, _, _ = written(flow=1.0)
+    fields = msgspec.msgpack.decode(snapshot[8:])
+    later = snapshot[:8] + msgspec.msgpack.encode([*fields, "more"])
+    restored = pipeline(restored=Restored({key: later}))
+    assert restored.totals.received == 30
+    assert len(restored.process(log([message(150, 30, flow=1.0)], start=30))) > 0
+
+
+@examples(300)
+@given(st.integers(8, 2000), st.binary(min_size=1, max_size=4))
+def test_bytes_changed_at_random_are_refused_or_read_and_nothing_else(at, bytes_there):
+    """Kafka's checksums keep changed bytes from coming so far; those that make another state cannot be told."""
+    key, snapshot, _, _ = _A_STATE
+    at = min(at, len(snapshot) - 1)
+    changed = snapshot[:at] + bytes_there + snapshot[at + len(bytes_there) :]
+    try:
+        pipeline(restored=Restored({key: changed}))
+    except UnreadableSnapshot:
+        pass
+
+
+_A_STATE = written(flow=1.0)

@@ -40,7 +40,7 @@ def test_a_first_start_and_a_normal_restart_are_accepted():
 def test_what_does_not_fit_the_log_is_refused_with_the_fix(restored, known_id, committed, why):
     with pytest.raises(ConfigurationError, match=why) as refused:
         check_origin(0, restored, known_id, "id-1", raw_end=100, committed=committed)
-    assert "remove the topic weir-stream-state" in str(refused.value)
+    assert "weir stream --rebuild" in str(refused.value)
 
 
 def test_windows_of_a_device_that_fell_silent_before_a_takeover_are_shown():

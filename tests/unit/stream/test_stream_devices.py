@@ -2,7 +2,6 @@
 
 import heapq
 
-import pytest
 from stream_builders import (
     DAY_S,
     StateTopic,
@@ -21,8 +20,6 @@ from stream_builders import (
 from schemas import topics
 from schemas.reasons import Reason
 from services.stream import device_table
-from services.stream.device import UnreadableSnapshot
-from services.stream.device_table import Restored
 
 WEEK_S = 7 * DAY_S
 
@@ -184,12 +181,6 @@ def test_a_state_that_a_frozen_worker_overwrote_is_written_again():
     restored = pipeline(restored=state.read())
     assert {change.key for change in restored.take_changes()} >= {b"acme/pump-1"}
     assert state.last() == newest
-
-
-def test_state_that_cannot_be_read_is_said_to_be_so():
-    for value in (b"", b"\0" * 8, b"\0" * 8 + b"\x93\x02\x00\x98" + b"\0" * 6 + b"\x80\x80"):
-        with pytest.raises(UnreadableSnapshot):
-            pipeline(restored=Restored({b"acme/pump-1": value}))
 
 
 def test_devices_that_are_shown_silent_are_those_silent_since():
