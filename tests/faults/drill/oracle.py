@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.drill.fleet import FleetRecord
+from tests.faults.drill.diary import FleetRecord
 from tests.faults.drill.influx_reader import InfluxReader
 from tests.faults.drill.kafka_log import KafkaLog
 from tests.faults.drill.workload import Workload
