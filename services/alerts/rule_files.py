@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from services.runtime import yaml_text
 from services.runtime.errors import ConfigurationError
 
 
@@ -68,9 +69,8 @@ def read_file(path: Path, problems: Problems) -> Iterator[RawRule]:
 
 def read_text(text: str, file: str, problems: Problems) -> Iterator[RawRule]:
     """The rules of one file's text."""
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
+        root = yaml_text.compose(text)
         if root is None:
             return
         for line, key, value in _pairs(root, file, problems):
@@ -79,7 +79,7 @@ def read_text(text: str, file: str, problems: Problems) -> Iterator[RawRule]:
                 continue
             for item in value.value:
                 entries = {
-                    name: Entry(loader.construct_object(node, deep=True), node.start_mark.line + 1)
+                    name: Entry(yaml_text.construct(node), node.start_mark.line + 1)
                     for _, name, node in _pairs(item, file, problems)
                 }
                 yield RawRule(file, item.start_mark.line + 1, entries)
@@ -88,8 +88,6 @@ def read_text(text: str, file: str, problems: Problems) -> Iterator[RawRule]:
         problems.add(f"{file}:{line}", f"this is no YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
         problems.add(file, f"this is no YAML: {error}")
-    finally:
-        loader.dispose()
 
 
 def _pairs(node: yaml.Node, file: str, problems: Problems) -> Iterator[tuple[int, str, yaml.Node]]:

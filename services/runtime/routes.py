@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas import mqtt
 from schemas.reasons import Reason
+from services.runtime import yaml_text
 from services.runtime.errors import ConfigurationError
 
 PARTS: Final = ("tenant", "site", "device")
@@ -192,13 +193,13 @@ def load_routes(path: Path | None) -> Routes:
     if path is None:
         return Routes(DEFAULTS)
     try:
-        text = _RoutesFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        text = _RoutesFile.model_validate(yaml_text.load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}; WEIR_BRIDGE__ROUTES_FILE must name a readable file") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is no YAML: {error}") from None
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:20])
         raise ConfigurationError(f"{path}: {wrong}") from None
     try:
         return Routes((*(_route(entry) for entry in text.routes), *DEFAULTS))

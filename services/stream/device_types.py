@@ -12,11 +12,14 @@ assign:                       # first match wins; the rest is `generic`
 """
 
 import fnmatch
+import math
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import yaml
 
+from services.runtime import yaml_text
 from services.runtime.errors import ConfigurationError
 from services.scoring.spec import DEFAULT_SPEC, ModelSpec
 
@@ -31,6 +34,16 @@ class SensorType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: float | None = None
     max_rate_per_s: float | None = None
     boolean: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a range that no value is in."""
+        for name in ("low", "high", "max_rate_per_s"):
+            if not math.isfinite(getattr(self, name) or 0.0):
+                raise ValueError(f"{name} is no finite number; leave it out where there is no limit")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        if self.max_rate_per_s is not None and self.max_rate_per_s < 0:
+            raise ValueError("max_rate_per_s is negative")
 
 
 class DeviceType(msgspec.Struct, frozen=True):
@@ -82,7 +95,7 @@ def load_device_types(path: Path | None) -> DeviceTypes:
     if path is None:
         return DeviceTypes({}, [])
     try:
-        file = msgspec.yaml.decode(path.read_bytes(), type=_File)
+        file = msgspec.convert(yaml_text.load(path.read_text(encoding="utf-8")) or {}, _File)
         types = {
             name: DeviceType(
                 name=name,
@@ -92,7 +105,7 @@ def load_device_types(path: Path | None) -> DeviceTypes:
             )
             for name, entry in file.types.items()
         }
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"device types in {path}: {error}") from None
     known = types.keys() | {GENERIC}
     if strange := sorted({a.type for a in file.assign} - known):
