@@ -22,7 +22,7 @@ from deploy.local.programs import Program
 from deploy.local.servers import KafkaListener, data_folders
 from deploy.local.stack import Stack
 from tests.faults.drill.gauges import http_get
-from tests.faults.drill.proxy import InfluxLink, Link, ProxyThread
+from tests.faults.drill.proxy import InfluxLink, Link
 
 ROOT: Final = Path(__file__).parents[3]
 RULES: Final = Path(__file__).parent / "rules"
@@ -86,19 +86,18 @@ class Plant:
         self.folder = folder
         self.webhook = Webhook()
         self.ports = Ports.free()
-        self._proxies = ProxyThread().start()
         ways = _free_ports(4, taken=asdict(self.ports).values())
         upstreams = {
             "device-mosquitto": (LOOPBACK, self.ports.mqtt),
             "mosquitto-bridge": (LOOPBACK, self.ports.mqtt),
             "alerts-webhook": self.webhook.address,
         }
-        self.links = {name: Link(name, upstream, self._proxies) for name, upstream in upstreams.items()}
+        self.links = {name: Link(name, upstream) for name, upstream in upstreams.items()}
         listeners = []
         for client, port in zip(("bridge", "stream", "sink", "alerts"), ways, strict=True):
-            link = self.links[f"{client}-kafka"] = Link(f"{client}-kafka", (LOOPBACK, port), self._proxies)
+            link = self.links[f"{client}-kafka"] = Link(f"{client}-kafka", (LOOPBACK, port))
             listeners.append(KafkaListener(client.upper(), port, link.port))
-        self.influx = InfluxLink("sink-influxdb", (LOOPBACK, self.ports.influx), self._proxies)
+        self.influx = InfluxLink("sink-influxdb", (LOOPBACK, self.ports.influx))
         self.links["sink-influxdb"] = self.influx
         self.stack = Stack(folder / "run", self.ports, influx_version=1, kafka_listeners=listeners)
         http = iter(_free_ports(len(SERVICES), taken=[*asdict(self.ports).values(), *ways]))
@@ -125,7 +124,8 @@ class Plant:
     def stop(self) -> None:
         """End all of it; returns when no process is left."""
         self.stack.stop()
-        self._proxies.close()
+        for link in self.links.values():
+            link.close()
         self.webhook.close()
 
     def wait_ready(self, services: Iterable[str] = SERVICES, within_s: float = START_S) -> None:
