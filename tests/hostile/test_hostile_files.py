@@ -34,7 +34,7 @@ TEXTS = {
     "deep flow maps": "{a: " * 2000,
     "a number too long": f"routes: [{{name: {NUMBER}}}]\nrules: [{{name: {NUMBER}}}]\ntypes: {{x: {NUMBER}}}",
     "no such day": "rules: [{name: 2026-02-30}]\nroutes: [{name: 2026-02-30}]\ntypes: {x: 2026-02-30}",
-    "python object": "rules: !!python/object/apply:os.system [true]\nroutes: !!python/name:os.system\ntypes: !!python/tuple",
+    "python object": "rules: !!python/object/apply:os.system [true]\nroutes: !!python/name:os.system",
     "two documents": "rules: []\n---\nrules: []",
     "keys twice": "rules: []\nrules: []\nroutes: 1\ntypes: 1",
     "keys that are lists": "? [a, b]\n: 1\n",
