@@ -53,7 +53,7 @@ class KafkaJournal:
         except KafkaException as error:
             log.warning("commit_refused", error=error.args[0].str())
 
-    def _produce(self, topic: str, key: str, value: bytes, partition: int = -1) -> None:
+    def _produce(self, topic: str, key: str, value: bytes | None, partition: int = -1) -> None:
         while True:
             try:
                 self._producer.produce(

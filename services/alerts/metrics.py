@@ -14,6 +14,11 @@ EVENTS = Counter(
 )
 LAG = Gauge("weir_alerts_lag_records", "Records not read yet. Growing: too slow; start another worker.", ["topic"])
 ACTIVE = Gauge("weir_alerts_active_alarms", "Alarms raised and not cleared, of this worker's partitions.")
+DEVICES = Gauge(
+    "weir_alerts_devices",
+    "Devices that something is remembered of; forgotten 7 d after their last record. Rising without end: somebody"
+    " invents devices (the stream's device budget bounds it).",
+)
 RULE_ERRORS = Counter(
     "weir_alerts_rule_errors_total",
     "Conditions without a value (division by zero, null in a calculation). Rising: the log names the rule; correct it.",

@@ -6,7 +6,7 @@ notifications go out, then that they went is recorded; and at a checkpoint all s
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,11 @@ log = logging.get("alerts")
 TOPICS: Mapping[Source, str] = {Source.ANOMALIES: topics.ANOMALIES, Source.AGGREGATES: topics.AGGREGATES}
 _ORDER = {Source.ANOMALIES: 0, Source.AGGREGATES: 1}
 
+IDLE_US: Final = 7 * 86_400 * 1_000_000
+"""A device of which nothing was heard for so long (by event time), without an alarm, is forgotten."""
+_LOOK_EVERY_US: Final = 3600 * 1_000_000
+"""Event time between two searches for such devices."""
+
 
 class Record(NamedTuple):
     """A record as it was read."""
@@ -37,11 +42,11 @@ class Record(NamedTuple):
 
 
 class StateWrite(NamedTuple):
-    """A device's state on its way to the state topic."""
+    """A device's state on its way to the state topic; None: there is nothing to remember of it any more."""
 
     partition: int
     key: str
-    value: bytes
+    value: bytes | None
 
 
 class Journal(Protocol):
@@ -65,6 +70,10 @@ class _Shard:
         self.dirty: set[str] = set()
         self.positions: dict[Source, int] = {}
         self.alarms = 0
+        self.newest_us = 0
+        """The latest event time of any device."""
+        self.looked_us = 0
+        """What `newest_us` was when idle devices were looked for."""
 
 
 class Worker:
@@ -103,6 +112,7 @@ class Worker:
                 # The last record is stale: once it alone is left by compaction, it must be the best one.
                 shard.dirty.add(key)
         shard.alarms = sum(_active(device) for device in shard.devices.values())
+        shard.newest_us = max(map(_clock_us, shard.devices.values()), default=0)
         batch = _Batch()
         for key, device in list(shard.devices.items()):
             for source, watch in ((Source.ANOMALIES, device.anomalies), (Source.AGGREGATES, device.aggregates)):
@@ -170,7 +180,23 @@ class Worker:
             metrics.CHECKPOINTS.inc()
         for shard in self._shards.values():
             shard.positions.clear()
+        self._forget_idle()
         self._measure()
+
+    def _forget_idle(self) -> None:
+        """Let go of devices that fell silent; after the commit, so that no record of theirs is read again."""
+        gone = []
+        for partition, shard in self._shards.items():
+            if shard.newest_us < shard.looked_us + _LOOK_EVERY_US:
+                continue
+            shard.looked_us = shard.newest_us
+            idle = [key for key, device in shard.devices.items() if _is_idle(device, shard.newest_us - IDLE_US)]
+            for key in idle:
+                del shard.devices[key]
+                shard.dirty.discard(key)
+            gone += [StateWrite(partition, key, None) for key in idle]
+        if gone:
+            self._journal.states(gone)
 
     def _apply(self, shard: _Shard, record: Record, batch: "_Batch") -> None:
         batch.count(record.source)
@@ -212,6 +238,7 @@ class Worker:
             batch.notifications += [Entry(place, notification, read_s) for notification in made]
             batch.touched[place] = None
             shard.alarms += sum(1 if event.phase == "raised" else -1 for event in step.events)
+        shard.newest_us = max(shard.newest_us, watch.clock_us)
         if watch is not _watch(device, place.source):
             shard.devices[place.key] = _with(device, place.source, watch)
             shard.dirty.add(place.key)
@@ -270,6 +297,7 @@ class Worker:
     def _measure(self) -> None:
         metrics.PENDING.set(sum(len(lane) for lane in self._lanes.values()))
         metrics.ACTIVE.set(sum(shard.alarms for shard in self._shards.values()))
+        metrics.DEVICES.set(sum(len(shard.devices) for shard in self._shards.values()))
 
 
 _NEW = DeviceState()
@@ -308,6 +336,16 @@ class _Batch:
 def _active(device: DeviceState) -> int:
     watches = (device.anomalies, device.aggregates)
     return sum(state.alarm is not None for watch in watches for state in watch.rules.values())
+
+
+def _clock_us(device: DeviceState) -> int:
+    return max(device.anomalies.clock_us, device.aggregates.clock_us)
+
+
+def _is_idle(device: DeviceState, before_us: int) -> bool:
+    """Whether no alarm stands, nothing is to be sent, and nothing was heard since `before_us`."""
+    to_send = device.anomalies.outbox or device.aggregates.outbox
+    return _clock_us(device) < before_us and not to_send and not _active(device)
 
 
 def _watch(device: DeviceState, source: Source) -> Watch:

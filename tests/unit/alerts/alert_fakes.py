@@ -59,12 +59,15 @@ class World:
         return records
 
     def states_of(self, partition: int) -> list[tuple[str, bytes]]:
-        return [(write.key, write.value) for write in self.states if write.partition == partition]
+        return [(w.key, w.value) for w in self.states if w.partition == partition and w.value is not None]
 
     def in_outboxes(self) -> set[tuple[Channel, str]]:
         """What the durable states say is still to be told."""
         best: dict[str, DeviceState] = {}
         for write in self.states:
+            if write.value is None:
+                del best[write.key]
+                continue
             found = state.decode(write.value)
             best[write.key] = state.merged(best[write.key], found) if write.key in best else found
         return {
