@@ -51,3 +51,26 @@ def get(name: str) -> Log:
     """A logger of ours; its lines pass at the configured level."""
     log: Log = structlog.stdlib.get_logger(f"weir.{name}")
     return log
+
+
+class Outage:
+    """What is said of something that fails for a while: once that it began, once that it is over."""
+
+    def __init__(self, log: Log, began: str, over: str) -> None:
+        """`began` and `over` are the names of the two events."""
+        self._log = log
+        self._began = began
+        self._over = over
+        self._times = 0
+
+    def failed(self, **why: object) -> None:
+        """It failed, perhaps again."""
+        self._times += 1
+        if self._times == 1:
+            self._log.warning(self._began, **why)
+
+    def worked(self) -> None:
+        """It works, perhaps still."""
+        if self._times:
+            self._log.info(self._over, failed_before=self._times)
+            self._times = 0

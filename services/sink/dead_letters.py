@@ -43,5 +43,8 @@ def _letter(record: Record, index: int, detail: str, tags: dict[str, str]) -> De
         offset=record.offset(),
         index=index,
         received_us=record.timestamp()[1] * 1000,
-        **tags,
+        tenant=tags.get("tenant"),
+        site=tags.get("site"),
+        device=tags.get("device"),
+        sensor=tags.get("sensor"),
     )

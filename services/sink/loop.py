@@ -16,6 +16,9 @@ from services.sink.storing import store
 
 _IDLE_S = 0.5
 """Longest time between two signs of life while waiting."""
+_MOST_BETWEEN_POLLS_S = 1.0
+_GLANCE_S = 0.05
+"""A poll between two writes: long enough for a sink that was frozen to hear that it was replaced."""
 _READ_RECORDS = 1000
 
 
@@ -80,8 +83,9 @@ class Sink:
         influx_state: InfluxState,
         beat: Callable[[], None],
         should_stop: Callable[[], bool],
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`beat` is called at least each second, also while waiting; `should_stop` ends a wait."""
+        """`beat` is called at least each second, also while waiting; `should_stop` ends a wait or a long batch."""
         self._source = source
         self._writer = writer
         self._graveyard = graveyard
@@ -90,6 +94,8 @@ class Sink:
         self._influx_state = influx_state
         self._beat = beat
         self._should_stop = should_stop
+        self._clock_s = clock_s
+        self._polled_s = clock_s()
 
     def turn(self) -> None:
         """Take one batch from Kafka to InfluxDB. The order is the promise: stored or buried, then acknowledged."""
@@ -119,6 +125,7 @@ class Sink:
         full = True
         while full and batch.size < self._limits.lines:
             records = self._source.read(_READ_RECORDS, self._limits.wait_s)
+            self._polled_s = self._clock_s()
             batch.add(records)
             full = len(records) == _READ_RECORDS
 
@@ -134,6 +141,9 @@ class Sink:
         return letters
 
     def _write(self, bucket: str, lines: Sequence[bytes]) -> Outcome:
+        """One request. A batch may take thousands: in between, the sink stays in the group and hears what it lost."""
+        if self._clock_s() - self._polled_s > _MOST_BETWEEN_POLLS_S:
+            self._wait(_GLANCE_S)
         outcome = self._writer.write(bucket, lines)
         if outcome.verdict not in (Verdict.LATER, Verdict.MISCONFIGURED):
             self._influx_state.answered()
@@ -145,13 +155,14 @@ class Sink:
 
     def _wait(self, seconds: float) -> None:
         """Wait, alive and in the group, at least one moment."""
-        until = time.monotonic() + seconds
+        until = self._clock_s() + seconds
         while True:
             if self._should_stop():
                 raise Leaving
             self._beat()
-            left = until - time.monotonic()
+            left = until - self._clock_s()
             self._source.idle(max(min(left, _IDLE_S), 0.0))
+            self._polled_s = self._clock_s()
             if left <= _IDLE_S:
                 return
 

@@ -36,6 +36,10 @@ COMMITS_REFUSED: Final = Counter(
     "weir_sink_commits_refused_total",
     "Commits that Kafka refused, as after a rebalance; tried again. Steady: the sink loses its group.",
 )
+FETCH_ERRORS: Final = Counter(
+    "weir_sink_fetch_errors_total",
+    "Errors of Kafka's consumer; it goes on by itself. Rising: the log names the error (fetch_failed).",
+)
 LAG: Final = Gauge(
     "weir_sink_lag_messages",
     "Records in Kafka that are not yet in InfluxDB. Growing: InfluxDB is away, or another sink is needed.",

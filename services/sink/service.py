@@ -34,6 +34,7 @@ def run() -> None:
         list(by_topic),
         group=settings.sink.group,
         session_timeout_ms=settings.sink.session_timeout_ms,
+        most_between_polls_ms=_most_between_polls_ms(settings),
     )
     producer = kafka.producer(settings.kafka)
     reporter = Reporter(producer, "sink", prefix=settings.kafka.topic_prefix)
@@ -59,3 +60,8 @@ def run() -> None:
     writer.close()
     server.close()
     log.info("sink_stopped")
+
+
+def _most_between_polls_ms(settings: SinkSettings) -> int:
+    """The loop polls each second, or once a write where that is longer: one that is silent for this long hangs."""
+    return max(settings.sink.session_timeout_ms, round(settings.influx.timeout_s * 3000))

@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from services.runtime import kafka, logging
+from services.runtime.errors import Unavailable
 from services.runtime.settings import KafkaSettings
 from services.sink import metrics
 from services.sink.batches import BatchAbandoned, Record
@@ -36,9 +37,22 @@ class Reassigned(BatchAbandoned):
 class KafkaSource:
     """Reads topics as a member of a consumer group. One thread."""
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[str], *, group: str, session_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        *,
+        group: str,
+        session_timeout_ms: int,
+        most_between_polls_ms: int,
+    ) -> None:
+        """Without `read` or `idle` for `most_between_polls_ms`, the group gives our partitions to others."""
         self._consumer = kafka.consumer(
-            settings, group=group, session_timeout_ms=session_timeout_ms, on_commit=self._on_commit
+            settings,
+            group=group,
+            session_timeout_ms=session_timeout_ms,
+            on_commit=self._on_commit,
+            **{"max.poll.interval.ms": most_between_polls_ms},
         )
         self._in_hand: dict[Partition, tuple[int, int]] = {}
         """First and next offset of what was handed out and is neither acknowledged nor rewound."""
@@ -47,8 +61,8 @@ class KafkaSource:
         self._next: dict[Partition, int] = {}
         """Next offset to store, of each partition that is ours."""
         self._commit_under_way = False
-        self._commits_refused = 0
-        """In a row."""
+        self._commits = logging.Outage(log, "commit_refused", "commits_accepted")
+        self._fetches = logging.Outage(log, "fetch_failed", "fetch_back")
         self._taken_away = False
         self._paused = False
         self._consumer.subscribe(
@@ -60,6 +74,7 @@ class KafkaSource:
 
         Raises:
             Reassigned: A partition of the batch in hand was taken away.
+            Unavailable: Kafka's client gave up for good.
         """
         self._resume()
         records: list[Record] = []
@@ -68,8 +83,10 @@ class KafkaSource:
             if (error := message.error()) is None:
                 records.append(message)
                 self._hand_out(message)
-            elif error.fatal():
-                raise KafkaException(error)
+            else:
+                self._complain(error)
+        if records:
+            self._fetches.worked()
         self._check()
         return records
 
@@ -77,12 +94,14 @@ class KafkaSource:
         """Read nothing for `seconds`, and stay in the group.
 
         Raises:
-            Reassigned: As in `read`.
+            Reassigned, Unavailable: As in `read`.
         """
         self._consumer.pause(self._consumer.assignment())
         self._paused = True
         message: Any = self._consumer.poll(seconds)
-        if message is not None and message.error() is None:
+        if message is not None and (error := message.error()) is not None:
+            self._complain(error)
+        elif message is not None:
             # Of a partition that was assigned just now, and so not paused: it must come again.
             self._consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
         self._check()
@@ -149,6 +168,12 @@ class KafkaSource:
         first = self._in_hand[partition][0] if partition in self._in_hand else message.offset()
         self._in_hand[partition] = (first, message.offset() + 1)
 
+    def _complain(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise Unavailable(f"Kafka's client gave up: {error.str()}")
+        metrics.FETCH_ERRORS.inc()
+        self._fetches.failed(error=error.str())
+
     def _resume(self) -> None:
         if self._paused:
             self._consumer.resume(self._consumer.assignment())
@@ -172,13 +197,9 @@ class KafkaSource:
         refused = error or next((p.error for p in partitions if p.error), None)
         if refused is not None:
             metrics.COMMITS_REFUSED.inc()
-            self._commits_refused += 1
-            if self._commits_refused == 1:
-                log.warning("commit_refused", error=refused.str())
+            self._commits.failed(error=refused.str())
             return
-        if self._commits_refused:
-            log.info("commits_accepted", refused_before=self._commits_refused)
-            self._commits_refused = 0
+        self._commits.worked()
         for p in partitions:
             partition = (p.topic, p.partition)
             if self._to_commit.get(partition) == p.offset:

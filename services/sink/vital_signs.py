@@ -36,7 +36,7 @@ class VitalSigns:
         self._producer = producer
         self._clock = clock
         self._lag_at = clock()
-        self._kafka_away = False
+        self._kafka = logging.Outage(log, "kafka_unavailable", "kafka_back")
         health.wait_for("kafka", _NOTHING_ASSIGNED)
 
     def beat(self) -> None:
@@ -56,14 +56,10 @@ class VitalSigns:
         try:
             lag = self._source.lag()
         except KafkaException as error:
-            if not self._kafka_away:
-                log.warning("kafka_unavailable", error=error.args[0].str())
-            self._kafka_away = True
+            self._kafka.failed(error=error.args[0].str())
             self._health.wait_for("kafka", error.args[0].str())
             return
-        if self._kafka_away:
-            log.info("kafka_back")
-        self._kafka_away = False
+        self._kafka.worked()
         self._health.has("kafka")
         metrics.LAG.clear()
         for topic, messages in lag.items():

@@ -81,10 +81,12 @@ class FakeSource:
         self._in_hand: dict[Partition, int] = {}
         self.lost_while_idle: list[Partition] = []
         self.on_commit: Callable[[], None] = lambda: None
+        self.on_poll: Callable[[], None] = lambda: None
         self.idles = 0
 
     def read(self, most_records: int, wait_s: float) -> Sequence[Record]:
         self._knife()
+        self.on_poll()
         records: list[Record] = []
         for partition, start in self._next.items():
             for record in self._log.partitions[partition][start : start + most_records - len(records)]:
@@ -96,6 +98,7 @@ class FakeSource:
 
     def idle(self, seconds: float) -> None:
         self._knife()
+        self.on_poll()
         self.idles += 1
         if self.lost_while_idle:
             for partition in self.lost_while_idle:
@@ -123,6 +126,7 @@ class FakeWriter:
 
     def __init__(self, knife: Callable[[], None] = lambda: None) -> None:
         self.knife = knife
+        self.on_write: Callable[[], None] = lambda: None
         self.points: dict[tuple[str, bytes, bytes], dict[bytes, bytes]] = {}
         self.bad = (b"sensor=bad", b'="text"', b"=bad ")
         self.trouble: list[Outcome] = []
@@ -130,6 +134,7 @@ class FakeWriter:
 
     def write(self, bucket: str, lines: Sequence[bytes]) -> Outcome:
         self.knife()
+        self.on_write()
         self.writes += 1
         if self.trouble:
             return self.trouble.pop(0)

@@ -1,6 +1,7 @@
 """What the sink promises, whatever happens between two of its steps: nothing is acknowledged that is not stored."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -84,6 +85,7 @@ class World:
         self.graveyard = FakeGraveyard()
         self.health = Health()
         self.stop = False
+        self.now_s = 0.0
 
     def sink(self, knife: Callable[[], None] = lambda: None, batch_lines: int = 3) -> tuple[Sink, FakeSource]:
         source = FakeSource(self.log, knife)
@@ -98,6 +100,7 @@ class World:
             influx_state=InfluxState(self.health, Backoff(first_s=0.0, limit_s=0.0)),
             beat=lambda: None,
             should_stop=lambda: self.stop,
+            clock_s=lambda: self.now_s,
         )
         return sink, source
 
@@ -107,6 +110,9 @@ class World:
                 return
             sink.turn()
         pytest.fail("the sink does not get to the end of the log")
+
+    def pass_time(self, seconds: float) -> None:
+        self.now_s += seconds
 
     def check_commits(self) -> None:
         """Nothing is acknowledged that is neither stored nor buried."""
@@ -247,3 +253,39 @@ def test_a_slow_dead_letter_topic_holds_up_the_acknowledgement_only():
     sink, source = world.sink()
     world.run(sink)
     assert source.idles == 4
+
+
+def a_long_bisection() -> World:
+    """One batch in which every fifth reading is refused, by a database that takes 0.3 s for each write."""
+    world = World()
+    world.log = FakeLog()
+    world.log.append(topics.CLEAN, 0, *(clean(n, good=1.0) for n in range(150)))
+    world.log.append(topics.CLEAN, 1, *(clean(n, **{"bad" if n % 2 else "good": 1.0}) for n in range(150, 200)))
+    world.writer.on_write = lambda: world.pass_time(0.3)
+    return world
+
+
+def test_a_batch_that_takes_hundreds_of_writes_does_not_cost_the_sink_its_place_in_the_group():
+    world = a_long_bisection()
+    sink, source = world.sink(batch_lines=1000)
+    polled = [0.0]
+    source.on_poll = lambda: polled.append(world.now_s)
+    world.run(sink)
+    assert world.writer.writes > 50
+    assert max(later - earlier for earlier, later in pairwise([*polled, world.now_s])) < 1.5
+    assert sorted(world.graveyard.letters) == sorted(f"telemetry.clean:1:{n}:0" for n in range(1, 50, 2))
+    assert len(world.writer.points) == 175
+
+
+def test_what_another_sink_takes_over_amid_a_long_bisection_is_left_to_it():
+    undisturbed, world = a_long_bisection(), a_long_bisection()
+    undisturbed.run(undisturbed.sink(batch_lines=1000)[0])
+    sink, source = world.sink(batch_lines=1000)
+    source.lost_while_idle = [(topics.CLEAN, 1)]
+    sink.turn()
+    assert world.log.committed == {}
+    sink.turn()
+    assert world.log.committed == {(topics.CLEAN, 0): 150}
+    assert world.graveyard.letters == {}
+    world.run(world.sink(batch_lines=1000)[0])
+    assert results(world) == results(undisturbed)

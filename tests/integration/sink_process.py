@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ def eventually(what: str, holds: Callable[[], Any], deadline_s: float = DEADLINE
 class SinkProcess:
     """One sink; `start` may be called again after `kill` or `leave`."""
 
-    def __init__(self, kafka: str, influx: OwnInflux, prefix: str, http_port: int, log: Path) -> None:
+    def __init__(
+        self, kafka: str, influx: OwnInflux, prefix: str, http_port: int, log: Path, settings: Mapping[str, str] = {}
+    ) -> None:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("WEIR_")},
             "WEIR_KAFKA__BOOTSTRAP": kafka,
@@ -43,6 +45,7 @@ class SinkProcess:
             "WEIR_SINK__GROUP": f"{prefix}sink",
             "WEIR_SINK__HTTP_PORT": str(http_port),
             **influx.settings,
+            **settings,
         }
         self._url = f"http://127.0.0.1:{http_port}"
         self._log = log

@@ -59,12 +59,12 @@ def tenant() -> str:
 
 
 @pytest.fixture
-def new_sink(kafka: str, own_influxdb: OwnInflux, prefix: str, tmp_path: Path) -> Iterator[Callable[[], SinkProcess]]:
+def new_sink(kafka: str, own_influxdb: OwnInflux, prefix: str, tmp_path: Path) -> Iterator[Callable[..., SinkProcess]]:
     made: list[SinkProcess] = []
 
-    def make(influx: OwnInflux = own_influxdb) -> SinkProcess:
+    def make(influx: OwnInflux = own_influxdb, **settings: str) -> SinkProcess:
         log = tmp_path / f"sink-{len(made)}.log"
-        made.append(SinkProcess(kafka, influx, prefix, Ports.free().influx, log))
+        made.append(SinkProcess(kafka, influx, prefix, Ports.free().influx, log, settings))
         return made[-1]
 
     yield make
@@ -73,7 +73,7 @@ def new_sink(kafka: str, own_influxdb: OwnInflux, prefix: str, tmp_path: Path) -
 
 
 @pytest.fixture
-def sink(new_sink: Callable[[], SinkProcess]) -> SinkProcess:
+def sink(new_sink: Callable[..., SinkProcess]) -> SinkProcess:
     return new_sink()
 
 
@@ -212,6 +212,35 @@ def test_a_line_that_influxdb_refuses_goes_to_the_dead_letter_and_its_neighbours
     assert sorted(letter.payload for letter in letters if letter.tenant != tenant) == [b"{", b'{"type":"clean.v1"}']
     eventually("all acknowledged", lambda: acknowledged(kafka, prefix, topics.CLEAN) == 202)
     assert sink.metric('weir_sink_dead_letters_total{reason="sink_refused"}') == 3
+
+
+def test_a_batch_with_hundreds_of_refused_lines_keeps_the_sink_in_its_group(
+    kafka, own_influxdb, prefix, tenant, new_sink
+):
+    """One batch of 5,000 lines; finding its 500 guilty ones takes thousands of writes, longer than the session."""
+    url, start = own_influxdb.url, now_us()
+    long_ago = start - 12 * DAY_US  # a shard of its own, in which `value` becomes a text
+    writer = writer_to(own_influxdb)
+    writer.write("telemetry", [b'readings,tenant=x value="text" %d' % (long_ago * 1000)])
+    writer.close()
+    good = messages(tenant, range(2250), start)
+    guilty = [
+        msgspec.structs.replace(good[n], id=f"{tenant}/guilty/{n}", event_us=long_ago + n, values={"temperature": 1.0})
+        for n in range(500)
+    ]
+    records = [
+        record for n, fine in enumerate(good) for record in ([fine] if n % 4 or n >= 2000 else [fine, guilty[n // 4]])
+    ]
+    produce(kafka, prefix, topics.CLEAN, records)
+    sink = new_sink(WEIR_SINK__BATCH_WAIT_S="3", WEIR_INFLUX__TIMEOUT_S="2").start()
+    eventually("all acknowledged", lambda: acknowledged(kafka, prefix, topics.CLEAN) == len(records), 300)
+    assert sink.metric('weir_sink_writes_total{reason="refused"}') > 2 * len(guilty)
+    assert sink.metric("weir_sink_fetch_errors_total") == 0
+    assert sink.leave() == 0
+    assert sink.log().count("partitions_assigned") == 1
+    letters = [letter.payload for letter in dead_letters(kafka, prefix, len(guilty))]
+    assert sorted(letters) == sorted(map(msgspec.json.encode, guilty))
+    assert stored(url, tenant) == expected(good)
 
 
 def test_influxdb_killed_and_restarted_midway_loses_nothing(kafka, own_influxdb, prefix, tenant, sink):
