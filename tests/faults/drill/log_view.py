@@ -146,6 +146,19 @@ class StateTopic:
             self.applied[place] = max(applied, self.applied.get(place, applied))
 
 
+class Written:
+    """A topic as it grows: how many records."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._tail = Tail(bootstrap, topic)
+        self.records = 0
+
+    def follow(self) -> int:
+        """Take in what is new; returns how many records there are."""
+        self.records += sum(1 for _ in self._tail.news())
+        return self.records
+
+
 class Lags:
     """How far each group is behind, from what it has committed."""
 

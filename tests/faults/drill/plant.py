@@ -4,9 +4,12 @@ What a row does to it is said in verbs: kill, hold down, freeze, thaw, cut. The 
 they are shipped with, but for addresses, ports, rules and the log's format.
 """
 
+import json
+import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -42,6 +45,8 @@ LINKS: Final = (
 STOP_S: Final = 30
 START_S: Final = 240.0
 PARTITIONS: Final = 4
+_DISK_BYTES: Final = 2 * 2**30
+_ROOM_BYTES: Final = 256 * 1024
 _PAGE: Final = resource.getpagesize()
 
 _EXITED: Final = re.compile(
@@ -102,6 +107,8 @@ class Plant:
         self.stack = Stack(folder / "run", self.ports, influx_version=1, kafka_listeners=listeners)
         http = iter(_free_ports(len(SERVICES), taken=[*asdict(self.ports).values(), *ways]))
         self.http_ports = {name: next(http) for name in SERVICES}
+        self.no_disk_because: str | None = None
+        """Why InfluxDB's data has no small disk of its own, None where it has one."""
         self._down: set[str] = set()
 
     @property
@@ -116,6 +123,8 @@ class Plant:
 
     def start(self) -> None:
         """Start servers, then services; returns when all of them are ready."""
+        self.influx_data.mkdir(parents=True, exist_ok=True)
+        self.no_disk_because = _mount("-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "weir-drill", str(self.influx_data))
         self.stack.start(tied_to_caller=True)
         self.stack.wait_servers_ready(START_S)
         self.stack.add_programs([self._program(name) for name in SERVICES])
@@ -127,6 +136,8 @@ class Plant:
         for link in self.links.values():
             link.close()
         self.webhook.close()
+        if self.no_disk_because is None:
+            subprocess.run(["umount", str(self.influx_data)], check=True)
 
     def wait_ready(self, services: Iterable[str] = SERVICES, within_s: float = START_S) -> None:
         """Wait until the services say that they are ready."""
@@ -178,6 +189,16 @@ class Plant:
         """SIGTERM to a stream worker, which stays away."""
         self.stack.stop_program(name)
 
+    def fill_disk(self) -> None:
+        """The disk under InfluxDB's data is full from now on: it is made as small as what is on it."""
+        disk = os.statvfs(self.influx_data)
+        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+        self._resize(used + _ROOM_BYTES)
+
+    def free_disk(self) -> None:
+        """There is room again."""
+        self._resize(_DISK_BYTES)
+
     def terminate(self, names: Iterable[str]) -> dict[str, tuple[float, str]]:
         """SIGTERM in this order, a moment apart; name -> seconds until it had ended, and how, as the supervisor says.
 
@@ -216,6 +237,8 @@ class Plant:
             else:
                 self.stack.start_program(name)
         self._down.clear()
+        if self.no_disk_because is None:
+            self.free_disk()
         self.stack.wait_servers_ready(START_S)
 
     # --------------------------------------------------------------------------------------------------- what it says
@@ -224,6 +247,26 @@ class Plant:
         """When each program ended, in order, and how: `exit status 0`, `terminated by SIGKILL`."""
         text = (self.stack.run_dir / "logs" / "supervisord.log").read_text()
         return [(datetime.strptime(m["at"], "%Y-%m-%d %H:%M:%S"), m["name"], m["why"]) for m in _EXITED.finditer(text)]
+
+    def said(self, service: str) -> list[dict[str, Any]]:
+        """What a service has logged so far."""
+        lines = self.stack.log_path(service).read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def owners(self) -> dict[int, str]:
+        """Partition -> the stream worker that was assigned it last, as the workers' logs say."""
+        found = sorted((at, partition, worker) for at, partition, worker in self.assignments())
+        return {partition: worker for _, partition, worker in found}
+
+    def assignments(self) -> list[tuple[str, int, str]]:
+        """When (ISO 8601), which partition, to which stream worker, for each time."""
+        workers = [name for name in self.http_ports if name.startswith("stream")]
+        return [
+            (line["timestamp"], line["partition"], worker)
+            for worker in workers
+            for line in self.said(worker)
+            if line["event"] == "partition_assigned"
+        ]
 
     def resident_bytes(self) -> dict[str, int]:
         """Memory of each program's process now."""
@@ -234,6 +277,10 @@ class Plant:
             except OSError:
                 continue
         return found
+
+    def _resize(self, size: int) -> None:
+        if why := _mount("-o", f"remount,size={size}", str(self.influx_data)):
+            raise OSError(why)
 
     def _program(self, name: str) -> Program:
         service = name.partition("-")[0]
@@ -254,6 +301,15 @@ class Plant:
             },
         }[service]
         return Program(name, (sys.executable, "-m", "services.cli", service), environment, stop_seconds=STOP_S)
+
+
+def _mount(*arguments: str) -> str | None:
+    """None where it was done, else why not."""
+    try:
+        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return None if done.returncode == 0 else done.stderr.strip() or f"mount ended with {done.returncode}"
 
 
 def _free_ports(count: int, *, taken: Iterable[int]) -> list[int]:

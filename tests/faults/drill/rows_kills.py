@@ -1,22 +1,190 @@
 """SIGKILL of each service and each server, and SIGTERM of everything."""
 
-from tests.faults.drill.row import Row
-from tests.faults.drill.scene import Bite, Scene, bite_of
+import time
+from collections import Counter
 
-KILLS = 6
-"""A kill can fall between two messages, or right after a checkpoint: tried so often until it shows."""
+from tests.faults.drill.plant import SERVICES, STREAMS
+from tests.faults.drill.row import Row
+from tests.faults.drill.scene import Bite, DidNotBite, Scene
+
+TRIES = 5
+"""A kill can fall between two messages, or right after a commit: tried so often until it shows."""
+LATENCY_S = 1.0
+"""Added each way, so that a commit reaches Kafka this much after the state that it covers."""
+RECEIVE_MAXIMUM = 256
 
 
 def _bridge(scene: Scene) -> Bite:
-    def strike() -> None:
+    def strike() -> bool:
         scene.steady(1.0, 3.0)
         scene.plant.kill("bridge")
         scene.plant.wait_ready(["bridge"])
+        time.sleep(1.0)
+        return scene.marked_repeats() > 0
 
-    tries = scene.repeat_until_bitten(strike, lambda: scene.marked_repeats() > 0, KILLS)
+    tries = scene.try_again(strike, TRIES)
     scene.healed()
-    return lambda: f"{scene.marked_repeats()} messages sent again by the broker (DUP), kill {tries}"
+    return lambda: f"{scene.marked_repeats()} messages redelivered by the broker (DUP), kill {tries}"
 
 
-ROWS = (Row("kill-bridge", "SIGKILL of the bridge", _bridge),)
-_ = bite_of
+def kill_before_commit(scene: Scene) -> str:
+    """SIGKILL the stream worker that has just written its state, before its commit; returns its name."""
+    state, link = scene.view.state, scene.plant.links["stream-kafka"]
+    link.slow(LATENCY_S)
+    state.follow()
+    before = Counter(state.written)
+
+    def written() -> set[int]:
+        state.follow()
+        return {partition for partition, count in state.written.items() if count > before[partition]}
+
+    owners = scene.plant.owners()
+    wrote = min(scene.until(written, 40, "a stream worker writes its state"))
+    scene.plant.kill(owners[wrote])
+    link.slow(0.0)
+    return owners[wrote]
+
+
+def replayed(scene: Scene) -> float:
+    """Records that came again after a takeover, at or below what the state had applied: skipped."""
+    return scene.view.gauges.rise("stream", "weir_stream_replayed_messages")
+
+
+def _stream_one(scene: Scene) -> Bite:
+    def strike() -> bool:
+        kill_before_commit(scene)
+        return scene.patient(lambda: replayed(scene) > 0, 20)
+
+    tries = scene.try_again(strike, TRIES)
+    scene.healed()
+    return lambda: f"{replayed(scene):.0f} messages replayed and skipped, kill {tries}"
+
+
+def _stream_both(scene: Scene) -> Bite:
+    scene.steady(4.0, 8.0)
+    scene.plant.kill(*STREAMS)
+    scene.plant.wait_ready(STREAMS)
+    scene.healed()
+
+    def bite() -> str:
+        if not (repeats := scene.repeats()):
+            raise DidNotBite("no clean record was published again")
+        return f"{repeats} clean records published again, with the same bytes"
+
+    return bite
+
+
+def _sink(scene: Scene) -> Bite:
+    # Held for a moment, each write is in flight for most of the time: the kill leaves one without its commit.
+    scene.plant.influx.delay(0.5)
+    scene.steady(1.0, 3.0)
+    scene.plant.kill("sink")
+    scene.plant.influx.delay(0.0)
+    scene.healed()
+
+    def bite() -> str:
+        if (lag := scene.view.highest_lag("weir-sink")) < 500:
+            raise DidNotBite(f"the sink was never more than {lag} records behind")
+        return f"the sink was {lag:,} records behind"
+
+    return bite
+
+
+def _alerts(scene: Scene) -> Bite:
+    def repeats() -> float:
+        return scene.view.gauges.rise("alerts", "weir_alerts_ignored_records_total", 'reason="repeat"')
+
+    def strike() -> bool:
+        link, states = scene.plant.links["alerts-kafka"], scene.view.alert_state
+        link.slow(LATENCY_S)
+        before = states.follow()
+        scene.until(lambda: states.follow() > before, 40, "alerts write their state")
+        scene.plant.kill("alerts")
+        link.slow(0.0)
+        scene.plant.wait_ready(["alerts"])
+        return scene.patient(lambda: repeats() > 0, 20)
+
+    tries = scene.try_again(strike, TRIES)
+    scene.healed()
+    return lambda: f"{repeats():.0f} records read again and recognised, kill {tries}"
+
+
+def full_window(scene: Scene) -> str:
+    """That the bridge has held back acknowledgements until its receive maximum was reached."""
+    unacked = scene.view.gauges.highest("bridge", "weir_bridge_unacked_messages")
+    if unacked < RECEIVE_MAXIMUM:
+        raise DidNotBite(f"the bridge never held more than {unacked:.0f} messages")
+    return f"the bridge held {unacked:.0f} messages unacknowledged"
+
+
+def _kafka(scene: Scene) -> Bite:
+    scene.plant.kill("kafka")
+    time.sleep(2.0)
+    scene.plant.stack.wait_servers_ready()
+    scene.healed()
+    return lambda: full_window(scene)
+
+
+def _mosquitto(scene: Scene) -> Bite:
+    scene.plant.kill("mosquitto")
+    time.sleep(1.0)
+    scene.plant.stack.wait_servers_ready()
+    scene.healed()
+
+    def bite() -> str:
+        again = scene.fleet.counts().reconnects
+        bridge = scene.view.gauges.rise("bridge", "weir_bridge_connections_total")
+        if again < scene.workload.devices or not bridge:
+            raise DidNotBite(f"{again} devices and {bridge:.0f} bridges connected anew")
+        return f"{again} devices and the bridge connected anew"
+
+    return bite
+
+
+def refused_writes(scene: Scene) -> float:
+    """Writes that the sink was told to try later, or that nobody answered."""
+    return scene.view.gauges.rise("sink", "weir_sink_writes_total", 'reason="later"')
+
+
+def _influxdb(scene: Scene) -> Bite:
+    scene.plant.hold_down("influxdb")
+    scene.steady(6.0, 10.0)
+    scene.plant.raise_up("influxdb")
+    scene.healed()
+
+    def bite() -> str:
+        if not (refused := refused_writes(scene)):
+            raise DidNotBite("no write failed")
+        return f"{refused:.0f} writes failed, the sink was {scene.view.highest_lag('weir-sink'):,} records behind"
+
+    return bite
+
+
+def _terminate(scene: Scene) -> Bite:
+    order = list(SERVICES)
+    scene.chance.shuffle(order)
+    ended = scene.plant.terminate(order)
+    scene.plant.raise_up(*order)
+    scene.healed()
+
+    def bite() -> str:
+        bad = {name: end for name, end in ended.items() if end[0] > 10.0 or end[1] != "exit status 0"}
+        if bad:
+            raise DidNotBite(f"not in good order within 10 s: {bad}")
+        slowest = max(ended, key=lambda name: ended[name][0])
+        return f"{', '.join(order)}: exit status 0 each, the slowest ({slowest}) after {ended[slowest][0]:.1f} s"
+
+    return bite
+
+
+ROWS = (
+    Row("kill-bridge", "SIGKILL of the bridge", _bridge),
+    Row("kill-stream-one", "SIGKILL of one stream worker of two, between state and commit", _stream_one),
+    Row("kill-stream-both", "SIGKILL of both stream workers", _stream_both),
+    Row("kill-sink", "SIGKILL of the sink, with a write in flight", _sink),
+    Row("kill-alerts", "SIGKILL of alerts, between state and commit", _alerts),
+    Row("kill-kafka", "SIGKILL and restart of Kafka", _kafka),
+    Row("kill-mosquitto", "SIGKILL and restart of Mosquitto", _mosquitto, gaps_allowed=True),
+    Row("kill-influxdb", "SIGKILL of InfluxDB, away for 8 s", _influxdb),
+    Row("terminate-all", "SIGTERM of every service, in random order", _terminate),
+)

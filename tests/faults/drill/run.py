@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 
 from tests.faults.drill.equality import Equality
-from tests.faults.drill.fleet import Fleet, FleetRecord, NotAcknowledged
+from tests.faults.drill.diary import FleetRecord
+from tests.faults.drill.fleet import Fleet, NotAcknowledged
 from tests.faults.drill.influx_reader import InfluxReader
 from tests.faults.drill.kafka_log import KafkaLog
 from tests.faults.drill.oracle import judge
@@ -73,7 +74,7 @@ class Run:
         chance = random.Random(f"{self._seed}/{row.name}")
         scene = Scene(self._plant, self._view, workload, fleet, chance)
         began = time.monotonic()
-        self._view.gauges.reset()
+        self._view.reset()
         fleet.start()
         try:
             fleet.wait_connected()

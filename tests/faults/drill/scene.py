@@ -2,18 +2,19 @@
 
 import json
 import random
+import threading
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
 from tests.faults.drill.fleet import Fleet, Workload
 from tests.faults.drill.gauges import Gauges
-from tests.faults.drill.log_view import Lags, RawLog, Repeats, StateTopic
+from tests.faults.drill.log_view import Lags, RawLog, Repeats, StateTopic, Written
 from tests.faults.drill.plant import PARTITIONS, Plant, Timeout, until
 
 STEADY_S: Final = (3.0, 6.0)
@@ -21,6 +22,7 @@ FRESH_S: Final = 4.0
 """A device's data is fresh when it is in InfluxDB this long after it was sent: the pipeline itself needs under 1 s."""
 RECOVER_S: Final = 90.0
 DRAIN_S: Final = 120.0
+LAG_INTERVAL_S: Final = 1.5
 
 Bite = Callable[[], str]
 """Says how the fault bit; raises `DidNotBite`."""
@@ -39,10 +41,35 @@ class View:
         self.raw = RawLog(direct)
         self.clean = Repeats(direct, "telemetry.clean")
         self.state = StateTopic(direct)
+        self.alert_state = Written(direct, "weir-alerts-state")
         self.lags = Lags(direct, PARTITIONS)
+        self._highest_lag: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch_lags, name="lags", daemon=True)
+        self._thread.start()
+
+    def reset(self) -> None:
+        """A row begins."""
+        self.gauges.reset()
+        self._highest_lag = {}
+
+    def highest_lag(self, group: str) -> int:
+        """The most records that a group was behind since `reset`."""
+        return self._highest_lag.get(group, 0)
 
     def close(self) -> None:
+        """Stop following."""
+        self._stopped.set()
+        self._thread.join()
         self.gauges.close()
+
+    def _watch_lags(self) -> None:
+        while not self._stopped.wait(LAG_INTERVAL_S):
+            try:
+                now = self.lags.now()
+            except KafkaException:
+                continue
+            self._highest_lag = {group: max(lag, self._highest_lag.get(group, 0)) for group, lag in now.items()}
 
 
 @dataclass
@@ -55,7 +82,6 @@ class Scene:
     fleet: Fleet
     chance: random.Random
     recovered_s: float | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
 
     def steady(self, low_s: float = STEADY_S[0], high_s: float = STEADY_S[1]) -> None:
         """Let the load run for a time that the seed chooses."""
@@ -83,24 +109,23 @@ class Scene:
             return {}
         return {one["tags"]["device"]: one["values"][0][0] // 1000 for one in series}
 
-    def lag(self, group: str) -> int:
-        """Records that a group has not committed; 0 where Kafka does not answer."""
-        try:
-            return self.view.lags.now((group,))[group]
-        except KafkaException:
-            return 0
-
     def until(self, true: Callable[[], Any], within_s: float, what: str) -> Any:
         """The first true answer; raises `Timeout`."""
         return until(true, within_s, what)
 
-    def repeat_until_bitten(self, strike: Callable[[], None], bitten: Callable[[], bool], tries: int) -> int:
-        """Strike until it shows, at most `tries` times; returns how many it took. Kills can fall between messages."""
+    def try_again(self, strike: Callable[[], bool], tries: int) -> int:
+        """Strike until it is true that it bit; returns how many it took. A kill can fall between two messages."""
         for attempt in range(1, tries + 1):
-            strike()
-            if bitten():
+            if strike():
                 return attempt
         raise DidNotBite(f"{tries} tries, and nothing to be seen of them")
+
+    def patient(self, true: Callable[[], bool], within_s: float) -> bool:
+        """Whether it came true in time."""
+        try:
+            return bool(until(true, within_s, ""))
+        except Timeout:
+            return False
 
     def marked_repeats(self) -> int:
         """Messages of this row that the MQTT broker has sent again (DUP), as the headers on telemetry.raw say."""
@@ -149,13 +174,3 @@ def influxql(url: str, query: str, database: str = "telemetry") -> list[dict[str
     asked = urllib.parse.urlencode({"db": database, "q": query, "epoch": "ns"})
     with urllib.request.urlopen(f"{url}/query?{asked}", timeout=10) as answer:
         return json.load(answer)["results"][0].get("series", [])
-
-
-def bite_of(metric_rise: float, text: str) -> str:
-    """The text where it rose."""
-    if metric_rise <= 0:
-        raise DidNotBite(text.format(0))
-    return text.format(round(metric_rise))
-
-
-__all__ = ["Bite", "DidNotBite", "Scene", "Timeout", "View", "bite_of", "influxql"]

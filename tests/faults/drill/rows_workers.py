@@ -1,0 +1,106 @@
+"""Stream workers that come and go, and one that writes after it was replaced."""
+
+import time
+
+from tests.faults.drill.plant import STREAMS
+from tests.faults.drill.row import Row
+from tests.faults.drill.rows_kills import kill_before_commit, replayed
+from tests.faults.drill.scene import Bite, DidNotBite, Scene
+
+ASSIGNMENTS = 8
+ZOMBIES = 4
+"""Whether a thawed worker writes before it learns that it was replaced is a race: tried so often."""
+
+
+def _rebalance(scene: Scene) -> Bite:
+    plant, (one, two) = scene.plant, STREAMS
+    began = len(plant.assignments())
+    steps = [
+        (plant.join_worker, "stream-3"),
+        (plant.leave_worker, one),
+        (plant.join_worker, one),
+        (plant.leave_worker, two),
+        (plant.leave_worker, "stream-3"),
+        (plant.join_worker, two),
+    ]
+    for step, worker in steps:
+        step(worker)
+        scene.steady(5.0, 7.0)
+    scene.healed()
+
+    def bite() -> str:
+        moved = len(plant.assignments()) - began
+        if moved < ASSIGNMENTS:
+            raise DidNotBite(f"only {moved} times was a partition taken over")
+        return f"{len(steps)} workers came and went, {moved} times was a partition taken over"
+
+    return bite
+
+
+def _zombie(scene: Scene) -> Bite:
+    stale = 0
+
+    def strike() -> bool:
+        nonlocal stale
+        stale = _freeze_and_thaw(scene)
+        return stale > 0
+
+    tries = scene.try_again(strike, ZOMBIES)
+    scene.healed()
+    # And once more the state is ahead of what is committed: what is replayed must be skipped.
+    kill_before_commit(scene)
+    scene.patient(lambda: replayed(scene) > 0, 20)
+    scene.healed()
+
+    def bite() -> str:
+        found, again = scene.view.gauges.rise("stream", "weir_stream_stale_states_total"), replayed(scene)
+        text = f"{stale} states written late, freeze {tries}; {found:.0f} found stale at recovery; {again:.0f} replayed"
+        if not found or not again:
+            raise DidNotBite(text)
+        return text
+
+    return bite
+
+
+def _freeze_and_thaw(scene: Scene) -> int:
+    """How many states the thawed worker wrote after its successor's. That one is then killed at once: the third owner
+    recovers from what both have written."""
+    plant, state = scene.plant, scene.view.state
+    owners = plant.owners()
+    zombie = scene.chance.choice(sorted(set(owners.values()) & set(STREAMS)))
+    mine = {partition for partition, owner in owners.items() if owner == zombie}
+    # Frozen some seconds after a checkpoint, it has states to write, and the next checkpoint is due when it wakes up.
+    _next_checkpoint(scene, mine)
+    scene.steady(3.0, 6.0)
+    plant.freeze(zombie)
+    _next_checkpoint(scene, mine)
+    before = state.stale.total()
+    plant.thaw(zombie)
+
+    def stale() -> int:
+        state.follow()
+        return state.stale.total() - before
+
+    if scene.patient(lambda: stale() > 0, 3.0):
+        time.sleep(0.2)
+        plant.kill(*(set(STREAMS) - {zombie}))
+    return stale()
+
+
+def _next_checkpoint(scene: Scene, partitions: set[int]) -> None:
+    """Until the owner of these partitions has written states of all of them."""
+    state = scene.view.state
+    state.follow()
+    before = {partition: state.written[partition] for partition in partitions}
+
+    def written() -> bool:
+        state.follow()
+        return all(state.written[partition] > count for partition, count in before.items())
+
+    scene.until(written, 60, "states are written")
+
+
+ROWS = (
+    Row("rebalance", "stream workers join and leave under load", _rebalance),
+    Row("zombie-worker", "a stream worker frozen past its session, thawed, and its successor killed", _zombie),
+)
