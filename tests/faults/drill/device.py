@@ -157,7 +157,7 @@ class Device(asyncio.Protocol):
     def _write(self, packet_id: int, message: Message, *, is_repeat: bool) -> None:
         assert self._transport is not None
         if message.seq == POISON:
-            self._diary.poison_sent(message.payload)
+            self._diary.poison_sent(self.name, message.payload)
         else:
             self._diary.sent(self.name, message.seq, message.ts_us)
         self._transport.write(packets.publish(self._topic, packet_id, message.payload, is_repeat=is_repeat))
@@ -175,7 +175,7 @@ class Device(asyncio.Protocol):
         if reason >= packets.FIRST_ERROR:
             self._diary.refused(self.name, message.seq, reason)
         elif message.seq == POISON:
-            self._diary.poison_acknowledged(message.payload)
+            self._diary.poison_acknowledged(self.name, message.payload)
         else:
             self.unheard += reason == packets.NO_SUBSCRIBERS
             self._diary.acknowledged(self.name, message.seq, message.ts_us)

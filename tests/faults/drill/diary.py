@@ -1,5 +1,6 @@
 """What the devices of a row know: what was handed to a socket, and what the broker has acknowledged."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -14,10 +15,10 @@ class FleetRecord:
 
     acknowledged: dict[str, dict[int, int]] = field(default_factory=dict)
     sent: dict[str, dict[int, int]] = field(default_factory=dict)
-    poison_acknowledged: list[bytes] = field(default_factory=list)
-    """Payloads of `Fleet.publish_raw`."""
-    poison_sent: dict[bytes, int] = field(default_factory=dict)
-    """The same -> how often it was handed to a socket."""
+    poison_acknowledged: dict[str, list[bytes]] = field(default_factory=dict)
+    """device -> payloads of `Fleet.publish_raw`."""
+    poison_sent: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    """device -> payload -> how often it was handed to a socket."""
     refused: list[str] = field(default_factory=list)
     """PUBACKs with an error, in words: these messages are no obligations."""
 
@@ -29,10 +30,11 @@ class FleetRecord:
             for line in (folder / name).read_text().splitlines():
                 device, seq, ts_us = line.split()
                 known.setdefault(device, {})[int(seq)] = int(ts_us)
-        record.poison_acknowledged = [bytes.fromhex(line) for line in _lines(folder / "poison-acknowledged")]
-        for line in _lines(folder / "poison-sent"):
-            payload = bytes.fromhex(line)
-            record.poison_sent[payload] = record.poison_sent.get(payload, 0) + 1
+        for device, payload in _poison_lines(folder / "poison-acknowledged"):
+            record.poison_acknowledged.setdefault(device, []).append(payload)
+        for device, payload in _poison_lines(folder / "poison-sent"):
+            times = record.poison_sent.setdefault(device, {})
+            times[payload] = times.get(payload, 0) + 1
         record.refused = _lines(folder / "refused")
         return record
 
@@ -60,15 +62,16 @@ class Diary:
             known[seq] = ts_us
             self._files["acknowledged"].write(f"{device} {seq} {ts_us}\n")
 
-    def poison_sent(self, payload: bytes) -> None:
+    def poison_sent(self, device: str, payload: bytes) -> None:
         """About to be handed to the socket."""
-        self.record.poison_sent[payload] = self.record.poison_sent.get(payload, 0) + 1
-        self._files["poison-sent"].write(payload.hex() + "\n")
+        times = self.record.poison_sent.setdefault(device, {})
+        times[payload] = times.get(payload, 0) + 1
+        self._files["poison-sent"].write(f"{device} {payload.hex()}\n")
 
-    def poison_acknowledged(self, payload: bytes) -> None:
+    def poison_acknowledged(self, device: str, payload: bytes) -> None:
         """The PUBACK is here."""
-        self.record.poison_acknowledged.append(payload)
-        self._files["poison-acknowledged"].write(payload.hex() + "\n")
+        self.record.poison_acknowledged.setdefault(device, []).append(payload)
+        self._files["poison-acknowledged"].write(f"{device} {payload.hex()}\n")
 
     def refused(self, device: str, seq: int, reason: int) -> None:
         """A PUBACK is here, and says no."""
@@ -85,6 +88,12 @@ class Diary:
         """No more is written."""
         for file in self._files.values():
             file.close()
+
+
+def _poison_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    for line in _lines(path):
+        device, _, payload = line.partition(" ")
+        yield device, bytes.fromhex(payload)
 
 
 def _lines(path: Path) -> list[str]:

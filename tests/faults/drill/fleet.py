@@ -149,8 +149,8 @@ class Fleet:
         return FleetRecord(
             acknowledged={device: seqs.copy() for device, seqs in known.acknowledged.copy().items()},
             sent={device: seqs.copy() for device, seqs in known.sent.copy().items()},
-            poison_acknowledged=known.poison_acknowledged.copy(),
-            poison_sent=known.poison_sent.copy(),
+            poison_acknowledged={device: seen.copy() for device, seen in known.poison_acknowledged.copy().items()},
+            poison_sent={device: times.copy() for device, times in known.poison_sent.copy().items()},
             refused=known.refused.copy(),
         )
 
