@@ -14,6 +14,7 @@ from services.alerts.rules import Channel, Rules
 from services.alerts.worker import Worker
 from services.runtime import kafka, logging, settings
 from services.runtime.clock import now_us
+from services.runtime.errors import Unavailable
 from services.runtime.health import Health, HealthServer
 from services.runtime.process import Shutdown
 from services.runtime.reporting import Reporter
@@ -65,7 +66,7 @@ class Alerts:
         self._reporter = Reporter(self._producer, "alerts", prefix=told.kafka.topic_prefix)
         self._checkpoint_s = time.monotonic() + CHECKPOINT_S
         self._show_s = 0.0
-        self._is_kafka_away = False
+        self._kafka = logging.Outage(log, "kafka_unavailable", "kafka_back")
         self._give_up_s: float | None = None
         health.watch("loop", _STUCK_S)
         health.wait_for("kafka", "not in the group yet")
@@ -106,26 +107,23 @@ class Alerts:
         try:
             lag = self._intake.lag()
         except KafkaException as error:
-            if not self._is_kafka_away:
-                log.warning("kafka_unavailable", error=error.args[0].str())
-            self._is_kafka_away = True
+            self._kafka.failed(error=error.args[0].str())
             self._health.wait_for("kafka", error.args[0].str())
             return
-        if self._is_kafka_away:
-            log.info("kafka_back")
-            self._is_kafka_away = False
+        self._kafka.worked()
         if self._intake.has_joined:
             self._health.has("kafka")
         for topic, records in lag.items():
             metrics.LAG.labels(topic).set(records)
 
-    def _wait_for_kafka(self) -> bool:
-        """Called while Kafka takes nothing; False when there is no time left."""
+    def _wait_for_kafka(self) -> None:
+        """Called while Kafka takes nothing; gives up when there is no time left."""
         self._health.tick("loop")
         self._health.wait_for("kafka", "it takes no records")
         if self._shutdown() and self._give_up_s is None:
             self._give_up_s = time.monotonic() + HANDOVER_S
-        return self._give_up_s is None or time.monotonic() < self._give_up_s
+        if self._give_up_s is not None and time.monotonic() >= self._give_up_s:
+            raise Unavailable("Kafka did not take what was written; nothing is committed")
 
 
 def _warn_of_silent_rules(in_force: Rules, carriers: list[Carrier]) -> None:

@@ -15,7 +15,7 @@ from schemas import influx
 from schemas.anomaly import Anomaly, AnomalyPhase
 from schemas.metrics import ServiceMetrics
 from schemas.reasons import Reason
-from schemas.telemetry import Aggregate, Clean, Score
+from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, GapPhase, Score
 from services.runtime.errors import Poison
 
 # A float in its shortest form that reads back the same, as repr gives it, in a tenth of the time; "null" where there is
@@ -123,6 +123,37 @@ class LineEncoder:
             _text(record.sentence),
         )
         return Lines(influx.BUCKET_LONG, [b"%b %b,%b %d" % (prefix, numbers, texts, record.opened_us * 1000)])
+
+    def gap(self, record: Gap) -> Lines:
+        """One point for each range; the sum of `missing` is what is missing still, as what was filled counts below 0."""
+        prefix = self._of_device(influx.GAPS, record.tenant, record.site, record.device)[None]
+        count = record.last_seq - record.first_seq + 1
+        counted = {
+            GapPhase.MISSING: b"missing=%d.0" % count,
+            GapPhase.WITHDRAWN: b"missing=-%d.0" % count,
+            GapPhase.SEQ_JUMP: b"leapt=%d.0" % count,
+        }[record.phase]
+        time = influx.gap_time_ns(record.id, record.event_us)
+        fields = (counted, record.first_seq, record.last_seq, time)
+        return Lines(influx.BUCKET, [prefix + b" %b,first_seq=%d.0,last_seq=%d.0 %d" % fields])
+
+    def ledger(self, record: DeviceLedger) -> Lines:
+        """One point at the time of the last message that it counts."""
+        prefix = self._of_device(influx.LEDGER, record.tenant, record.site, record.device)[None]
+        fields = {
+            "received": record.received,
+            "decoded": record.decoded,
+            "redelivered": record.redelivered,
+            "dead_messages": sum(record.dead_messages.values()),
+            "missing_messages": record.missing_messages,
+            "readings_decoded": record.readings_decoded,
+            "readings_stored": record.readings_stored,
+            "readings_duplicates": record.readings_duplicates,
+            "dead_readings": sum(record.dead_readings.values()),
+            "missing_readings": record.missing_readings,
+        }
+        written = ",".join(f"{name}={count}.0" for name, count in fields.items())
+        return Lines(influx.BUCKET, [b"%b %b %d" % (prefix, written.encode(), record.received_us * 1000)])
 
     def metrics(self, record: ServiceMetrics) -> Lines:
         """One point for each group of metrics that share their tags.

@@ -8,7 +8,7 @@ from schemas import topics
 from schemas.anomaly import Anomaly
 from schemas.metrics import ServiceMetrics
 from schemas.reasons import Reason
-from schemas.telemetry import Aggregate, Clean, Score
+from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, Score
 from services.runtime.errors import Poison
 from services.sink.lines import LineEncoder, Lines
 
@@ -20,6 +20,8 @@ _STEPS = {
     topics.SCORES: (Score, LineEncoder.score),
     topics.AGGREGATES: (Aggregate, LineEncoder.aggregate),
     topics.ANOMALIES: (Anomaly, LineEncoder.anomaly),
+    topics.GAPS: (Gap, LineEncoder.gap),
+    topics.LEDGERS: (DeviceLedger, LineEncoder.ledger),
     topics.METRICS: (ServiceMetrics, LineEncoder.metrics),
 }
 

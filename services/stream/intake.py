@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from mode import Service
 
 from schemas import topics
@@ -23,6 +23,7 @@ from services.runtime import kafka, logging
 from services.runtime.clock import now_us
 from services.runtime.errors import ConfigurationError, Defect, ExitCode, Unavailable
 from services.runtime.health import Health
+from services.runtime.log_writer import LogWriter
 from services.runtime.reporting import Reporter
 from services.runtime.settings import StreamSettings
 from services.stream import metrics, recovery
@@ -65,26 +66,18 @@ class KafkaLog:
         self.producer = kafka.producer(settings.kafka)
         self.consumer: Consumer | None = None
         self._prefix = settings.kafka.topic_prefix
+        self._writer = LogWriter(self.producer, self._prefix)
         self._health = health
         self._should_stop = should_stop
-        self._failed: KafkaError | None = None
 
     def send(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         """See `Log.send`."""
-        while True:
-            try:
-                self.producer.produce(self._prefix + topic, value, key, partition, on_delivery=self._on_delivery)
-            except BufferError:
-                self._wait(0.1)
-            else:
-                return
+        self._writer.send(topic, key, value, self._wait, partition=partition)
 
     def flush(self) -> None:
         """See `Log.flush`; waits for an absent Kafka as long as the worker lives."""
-        while self.producer.flush(1.0):
-            self._wait(0.0)
+        self._writer.flush(self._wait)
         self._health.has("kafka")
-        self._raise_failed()
 
     def commit(self, offsets: Mapping[int, int]) -> bool:
         """See `Log.commit`."""
@@ -101,21 +94,11 @@ class KafkaLog:
             return False
         return True
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self) -> None:
         self._health.wait_for("kafka", "records wait to be delivered")
         self._health.tick("consumer")
-        self.producer.poll(seconds)
-        self._raise_failed()
         if self._should_stop():
             raise Unavailable("Kafka did not take the last records before the worker was stopped")
-
-    def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            self._failed = error
-
-    def _raise_failed(self) -> None:
-        if self._failed is not None:
-            raise Defect(f"Kafka refused a record for good: {self._failed}")
 
 
 class Intake(Service):
