@@ -9,7 +9,7 @@ from schemas.alarm import AlarmEvent
 from schemas.anomaly import Anomaly
 from schemas.dead_letter import DeadLetter
 from schemas.metrics import ServiceMetrics
-from schemas.telemetry import Aggregate, Clean, Gap, Score, Status
+from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, Score, Status
 
 Record = type[msgspec.Struct]
 
@@ -58,7 +58,15 @@ FLOWS: Final[tuple[Flow, ...]] = (
         ("stream",),
         ("sink", "alerts"),
     ),
-    Flow(topics.GAPS, "Ranges of sequence numbers that are missing.", (Gap,), DEVICE_KEY, ("stream",), ()),
+    Flow(topics.GAPS, "Ranges of sequence numbers that are missing.", (Gap,), DEVICE_KEY, ("stream",), ("sink",)),
+    Flow(
+        topics.LEDGERS,
+        "What came of each device's messages and readings, counted.",
+        (DeviceLedger,),
+        f"{DEVICE_KEY}, with `$` where none is known",
+        ("stream",),
+        ("sink",),
+    ),
     Flow(topics.STATUS, "What devices say about themselves.", (Status,), DEVICE_KEY, ("bridge",), ()),
     Flow(
         topics.DEAD_LETTER,

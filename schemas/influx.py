@@ -4,6 +4,7 @@ The time of a reading, and of a score, is `event_us * 1000 + seq % 1000`: two me
 `seq` stay two points. Same series and same time is the same point, so a replay overwrites itself.
 """
 
+import zlib
 from typing import Final
 
 BUCKET: Final = "telemetry"
@@ -18,6 +19,8 @@ AGGREGATES_10S: Final = "aggregates_10s"
 AGGREGATES_1M: Final = "aggregates_1m"
 AGGREGATES_5M: Final = "aggregates_5m"
 ANOMALIES: Final = "anomalies"
+GAPS: Final = "gaps"
+LEDGER: Final = "ledger"
 PIPELINE: Final = "pipeline"
 
 SECOND_US: Final = 1_000_000
@@ -27,6 +30,11 @@ WINDOW_MEASUREMENTS: Final = {
     300 * SECOND_US: (BUCKET_LONG, AGGREGATES_5M),
 }
 """Window width in µs -> (bucket, measurement)."""
+
+
+def gap_time_ns(gap_id: str, event_us: int) -> int:
+    """The InfluxDB time of a gap: ranges of a device that were told within one millisecond stay points of their own."""
+    return event_us // 1000 * 1_000_000 + zlib.crc32(gap_id.encode()) % 1_000_000
 
 
 def time_ns(event_us: int, seq: int | None) -> int:

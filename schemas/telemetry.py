@@ -1,4 +1,4 @@
-"""Records that the stream derives from messages: `Clean`, `Score`, `Aggregate`, `Gap`; and the bridge's `Status`.
+"""Records that the stream derives from messages, and the bridge's `Status`.
 
 All times are integer unix µs. `id` names the record's content: a repeat after a crash carries the same `id` and the
 same bytes, so a consumer may drop what it has seen.
@@ -138,6 +138,33 @@ class Gap(msgspec.Struct, frozen=True, gc=False, tag="gap.v1", tag_field="type")
     last_seq: int
     phase: GapPhase
     event_us: int
+
+
+class DeviceLedger(msgspec.Struct, frozen=True, gc=False, tag="ledger.v1", tag_field="type"):
+    """A device's two ledgers as they stood after its message received at `received_us`: counts since it was first seen.
+
+    Messages: received = decoded + redelivered + dead + missing. Readings: decoded = stored + duplicates + dead +
+    missing. What is missing is loss: 0, or a defect of Weir. `dead_messages` and `dead_readings` are by reason.
+    Published when a device's first message of another five minutes (by received time) comes, and when it has fallen
+    silent. Device `$` stands for the tenant's devices that were refused or forgotten, tenant `$` for messages without a
+    device; where no site is known it is `$` and the partition.
+    """
+
+    id: str
+    tenant: str
+    site: str
+    device: str
+    received_us: int
+    received: int
+    decoded: int
+    redelivered: int
+    dead_messages: dict[str, int]
+    missing_messages: int
+    readings_decoded: int
+    readings_stored: int
+    readings_duplicates: int
+    dead_readings: dict[str, int]
+    missing_readings: int
 
 
 class Status(msgspec.Struct, frozen=True, gc=False, tag="status.v1", tag_field="type"):

@@ -12,6 +12,7 @@ AGGREGATES: Final = "telemetry.aggregates"
 SCORES: Final = "telemetry.scores"
 ANOMALIES: Final = "telemetry.anomalies"
 GAPS: Final = "telemetry.gaps"
+LEDGERS: Final = "telemetry.ledgers"
 STATUS: Final = "telemetry.status"
 DEAD_LETTER: Final = "telemetry.dead-letter"
 ALERT_EVENTS: Final = "alerts.events"
@@ -70,6 +71,7 @@ ALL: Final[tuple[Topic, ...]] = (
     _kept(SCORES, 7, 8),
     _kept(ANOMALIES, 30, 1),
     _kept(GAPS, 30, 1),
+    _kept(LEDGERS, 7, 1),
     _kept(STATUS, 7, 1),
     _kept(DEAD_LETTER, 30, 4),
     _kept(ALERT_EVENTS, 30, 1),

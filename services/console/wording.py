@@ -7,7 +7,7 @@ from schemas.alarm import AlarmEvent
 from schemas.anomaly import Anomaly
 from schemas.dead_letter import DeadLetter
 from schemas.metrics import ServiceMetrics
-from schemas.telemetry import Aggregate, Clean, Gap, Score, Status
+from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, Score, Status
 from services.console.records import Entry
 from services.console.times import clock
 
@@ -71,6 +71,11 @@ def _in_words(entry: Entry) -> str:
             lost = record.last_seq - record.first_seq + 1
             span = f"seq {record.first_seq} to {record.last_seq} ({lost})"
             return f"{clock(record.event_us)} {entry.key} {record.phase}: {span}"
+        case DeviceLedger():
+            dead = sum(record.dead_messages.values()), sum(record.dead_readings.values())
+            said = f"{record.received} messages, {dead[0]} dead; {record.readings_decoded} readings, {dead[1]} dead"
+            missing = (record.missing_messages, record.missing_readings)
+            return f"{clock(record.received_us)} {entry.key} {said}; unaccounted for: {missing[0]} and {missing[1]}"
         case Status():
             return f"{clock(record.received_us)} {entry.key} {record.text}"
         case ServiceMetrics():

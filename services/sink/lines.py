@@ -125,7 +125,7 @@ class LineEncoder:
         return Lines(influx.BUCKET_LONG, [b"%b %b,%b %d" % (prefix, numbers, texts, record.opened_us * 1000)])
 
     def gap(self, record: Gap) -> Lines:
-        """One point for each range; the sum of `missing` is what is missing still, as what was filled counts below 0."""
+        """One point for each range. The sum of `missing` is what is missing still: what was filled counts below 0."""
         prefix = self._of_device(influx.GAPS, record.tenant, record.site, record.device)[None]
         count = record.last_seq - record.first_seq + 1
         counted = {

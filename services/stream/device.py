@@ -27,6 +27,8 @@ LARGEST_VALUE: Final = 1e100
 """No sensor says more than this; its square still fits a float, so variances stay finite."""
 MOST_SITES: Final = 8
 """Sites that a device may publish from in its life."""
+LEDGER_SLOT_US: Final = 300 * 1_000_000
+"""A device's ledger is published once for each such slot of received time in which it sent something."""
 REMEMBERED_TIMES: Final = 8
 """Readings of a sensor among which a time collision is noticed, for devices without `seq`."""
 
@@ -95,6 +97,7 @@ class Device:
         "key_bytes",
         "kind",
         "ledger",
+        "ledger_shown",
         "newest_us",
         "received_us",
         "recent_payloads",
@@ -104,6 +107,7 @@ class Device:
         "sequence",
         "site",
         "sites",
+        "slot_end_us",
         "whose",
         "windows",
     )
@@ -119,7 +123,11 @@ class Device:
         self.whose = Whose(key, tenant, site, device, kind.name)
         self.applied = -1
         self.received_us = 0
+        self.slot_end_us = 0
+        """End of the ledger slot that `received_us` lies in."""
         self.ledger = Ledger()
+        self.ledger_shown = 0
+        """Messages received when the ledger was last published; not in the snapshot, as showing it changes nothing."""
         self.newest_us = 0
         self.sequence = Sequence()
         self.recent_payloads = RecentPayloads()
@@ -147,6 +155,10 @@ class Device:
                 sites=self.sites,
             )
         )
+
+    def begin_slot(self, received_us: int) -> None:
+        """The ledger slot is now the one of this received time."""
+        self.slot_end_us = received_us - received_us % LEDGER_SLOT_US + LEDGER_SLOT_US
 
     def move_to(self, site: str) -> None:
         """The device publishes from another site now.
@@ -193,6 +205,7 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     device.sites = snapshot.sites
     device.applied = applied_of(value)
     device.received_us = snapshot.received_us
+    device.begin_slot(snapshot.received_us)
     device.ledger = snapshot.ledger
     device.newest_us = snapshot.newest_us
     device.sequence = snapshot.sequence

@@ -149,11 +149,7 @@ class DeviceTable:
 
         The first time, devices that fell silent shortly before this worker took over are loaded and looked at too.
         """
-        if not self._looked_at_stored:
-            self._looked_at_stored = True
-            since_us = received_before_us - RECENTLY_US
-            for key in [key for key, stored in self._stored.items() if stored.received_us > since_us]:
-                self._load(key)
+        self._look_at_stored(received_before_us)
         silent = []
         for key, device in self._devices.items():
             if device.received_us < received_before_us and device.windows.open:
@@ -161,6 +157,22 @@ class DeviceTable:
                 silent.append((device, shown_us if spell == device.received_us else 0))
                 self._shown_silent[key] = (device.received_us, ended_before_us)
         return silent
+
+    def silent_unshown(self, received_before_us: int) -> list[Device]:
+        """Devices that are silent since `received_before_us`, and whose ledger was not published as it stands."""
+        self._look_at_stored(received_before_us)
+        return [
+            device
+            for device in self._devices.values()
+            if 0 < device.received_us < received_before_us and device.ledger_shown != device.ledger.received
+        ]
+
+    def _look_at_stored(self, received_before_us: int) -> None:
+        if not self._looked_at_stored:
+            self._looked_at_stored = True
+            since_us = received_before_us - RECENTLY_US
+            for key in [key for key, stored in self._stored.items() if stored.received_us > since_us]:
+                self._load(key)
 
     def _load(self, key: bytes) -> Device:
         device = self._devices.get(key)
@@ -211,6 +223,7 @@ class DeviceTable:
         device = self._load(key)
         overflow = self._load(f"{tenant}/{OVERFLOW}".encode())
         overflow.ledger.add(device.ledger)
+        overflow.received_us = max(overflow.received_us, device.received_us)
         self._changed.add(overflow.key_bytes)
         # Written once more as if new, without its counts: should a kill fall before its removal, nothing counts twice.
         forgotten = Device(device.key, device.site, device.kind)

@@ -274,7 +274,8 @@ class Intake(Service):
         silent_since = now - round(self._options.idle_emit_s * 1e6)
         for partition, owned in self.worker.partitions.items():
             if partition not in busy and owned.following >= ends.get(partition, 0):
-                self.worker.publish(partition, owned.pipeline.idle_windows(silent_since, now))
+                self._publish(partition, owned.pipeline.idle_windows(silent_since, now))
+                self._publish(partition, owned.pipeline.idle_ledgers(silent_since))
 
     def _ends(self) -> dict[int, int]:
         ends = {}

@@ -11,7 +11,7 @@ import msgspec
 
 from schemas import topics
 from schemas.reasons import Reason
-from schemas.telemetry import Aggregate, Clean, Gap, GapPhase, Score, TimeSource
+from schemas.telemetry import Aggregate, Clean, Score, TimeSource
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.routes import Placed, Rejected, Routes
 from services.stream import anomalies
@@ -25,6 +25,7 @@ from services.stream.device import Device
 from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, StateChange
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.records import gap_record, ledger_record
 from services.stream.sequence import RangeChange, Seen
 from services.stream.windows import ALLOWED_LATENESS_US, HORIZON_US, Emission
 
@@ -100,6 +101,8 @@ class PartitionPipeline:
                 self.skipped += 1
                 continue
             device.applied = record.offset
+            if arrival.received_us >= device.slot_end_us:
+                self._begin_slot(device, arrival.received_us, out)
             device.ledger.received += 1
             self.totals.received += 1
             self._message(device, arrival, admitted=admitted, out=out)
@@ -126,7 +129,23 @@ class PartitionPipeline:
             self._aggregates(device, device.windows.still_open(shown_us, ended_before_us), out)
         return out
 
+    def idle_ledgers(self, received_before_us: int) -> list[Output]:
+        """Ledgers of devices silent since `received_before_us`; each as it stands once, as in `idle_windows`.
+
+        The device's next message of another slot would publish the same under the same id.
+        """
+        return [self._ledger(device) for device in self._devices.silent_unshown(received_before_us)]
+
     # ----------------------------------------------------------------------------------------------------- messages
+
+    def _begin_slot(self, device: Device, received_us: int, out: list[Output]) -> None:
+        if device.received_us:
+            out.append(self._ledger(device))
+        device.begin_slot(received_us)
+
+    def _ledger(self, device: Device) -> Output:
+        device.ledger_shown = device.ledger.received
+        return Output(topics.LEDGERS, device.key_bytes, ledger_record(self.partition, device))
 
     def _message(self, device: Device, arrival: Arrival, *, admitted: bool, out: list[Output]) -> None:
         record = arrival.record
@@ -311,7 +330,7 @@ class PartitionPipeline:
             if device.sequence.holes:
                 changes: list[RangeChange] = []
                 device.sequence.due(event_us - ALLOWED_LATENESS_US, changes)
-                _gaps(device, changes, out)
+                out += [Output(topics.GAPS, device.key_bytes, gap_record(device, change)) for change in changes]
         if emitted:
             self._aggregates(device, emitted, out)
         if values and not late and (replay is None or replay.readings is None):
@@ -331,7 +350,7 @@ class PartitionPipeline:
                 arrival.seen_before = device.recent_payloads.see(arrival.record.value)
             seen = device.sequence.see(seq, event_us, changes, clocked=False, repeated=arrival.seen_before)
         if changes:
-            _gaps(device, changes, out)
+            out += [Output(topics.GAPS, device.key_bytes, gap_record(device, change)) for change in changes]
         return seen is Seen.DUPLICATE
 
     def _score(
@@ -488,25 +507,3 @@ def _check_claims(claims: Mapping[str, object], device: Device) -> None:
     for name, claim in claims.items():
         if claim != true[name]:
             raise Poison(Reason.IDENTITY_MISMATCH, f"the payload says {name} {claim!r:.80}, the topic {true[name]!r}")
-
-
-def _gaps(device: Device, changes: list[RangeChange], out: list[Output]) -> None:
-    for epoch, first, last, missing, jump in (msgspec.structs.astuple(change) for change in changes):
-        phase = GapPhase.SEQ_JUMP if jump else GapPhase.MISSING if missing else GapPhase.WITHDRAWN
-        out.append(
-            Output(
-                topics.GAPS,
-                device.key_bytes,
-                Gap(
-                    id=f"{device.key}:{epoch}:{first}:{last}:{phase}",
-                    tenant=device.whose.tenant,
-                    site=device.site,
-                    device=device.whose.device,
-                    epoch=epoch,
-                    first_seq=first,
-                    last_seq=last,
-                    phase=phase,
-                    event_us=device.newest_us,
-                ),
-            )
-        )

@@ -9,7 +9,7 @@ from console_records import NOON_US, alarm, anomaly, clean, report, score, windo
 from schemas import topics
 from schemas.dead_letter import DeadLetter
 from schemas.reasons import Reason, Stage
-from schemas.telemetry import Gap, GapPhase, Status
+from schemas.telemetry import DeviceLedger, Gap, GapPhase, Status
 from services.console.records import Entry, full_name
 from services.console.tail import TailOptions, passes, to_json
 from services.console.wording import line_of, preview, printable
@@ -28,6 +28,10 @@ LETTER = DeadLetter(
     offset=1,
     index=0,
     received_us=NOON_US,
+)
+
+LEDGER = DeviceLedger(
+    "l", "demo", "plant-1", "pump-01", NOON_US, 7, 4, 1, {"malformed": 2}, 0, 9, 5, 0, {"bad_sensor": 3}, 1
 )
 
 
@@ -87,6 +91,7 @@ def test_messages_that_the_bridge_refused_are_filtered_by_reason_too():
         (alarm(), "raised by anomaly, critical: pump-01: flow is low"),
         (LETTER, "malformed (decode): JSON is malformed | weir/v1/demo/plant-1/pump-01/telemetry"),
         (Gap("g", "demo", "plant-1", "pump-01", 0, 3, 9, GapPhase.MISSING, NOON_US), "missing: seq 3 to 9 (7)"),
+        (LEDGER, "7 messages, 2 dead; 9 readings, 3 dead; unaccounted for: 0 and 1"),
         (Status("s", "demo", "plant-1", "pump-01", "online", retained=True, received_us=NOON_US), "online"),
         (report("sink", sink_lag_messages=1), "sink host:1: 1 measurements"),
     ],

@@ -3,7 +3,18 @@
 from typing import Any
 
 from schemas.anomaly import Anomaly, AnomalyPhase
-from schemas.telemetry import Aggregate, Clean, ModelState, Score, SensorScore, Severity, TimeSource
+from schemas.telemetry import (
+    Aggregate,
+    Clean,
+    DeviceLedger,
+    Gap,
+    GapPhase,
+    ModelState,
+    Score,
+    SensorScore,
+    Severity,
+    TimeSource,
+)
 
 AT_US = 1_700_000_000_000_000
 
@@ -92,6 +103,46 @@ def anomaly(**changed: Any) -> Anomaly:
             "culprit": "temperature",
             "culprits": [],
             "sentence": "temperature is 40.0, expected 20.0 to 23.0",
+        }
+        | changed
+    )
+
+
+def gap(first: int = 43, last: int = 57, phase: GapPhase = GapPhase.MISSING, **changed: Any) -> Gap:
+    return Gap(
+        **{
+            "id": f"acme/pump-1:0:{first}:{last}:{phase}",
+            "tenant": "acme",
+            "site": "berlin",
+            "device": "pump-1",
+            "epoch": 0,
+            "first_seq": first,
+            "last_seq": last,
+            "phase": phase,
+            "event_us": AT_US,
+        }
+        | changed
+    )
+
+
+def ledger(**changed: Any) -> DeviceLedger:
+    return DeviceLedger(
+        **{
+            "id": f"3:acme/pump-1:{AT_US}:402",
+            "tenant": "acme",
+            "site": "berlin",
+            "device": "pump-1",
+            "received_us": AT_US,
+            "received": 402,
+            "decoded": 396,
+            "redelivered": 3,
+            "dead_messages": {"malformed": 1, "too_deep": 1},
+            "missing_messages": 1,
+            "readings_decoded": 796,
+            "readings_stored": 793,
+            "readings_duplicates": 1,
+            "dead_readings": {"out_of_range": 2},
+            "missing_readings": 0,
         }
         | changed
     )

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from line_protocol import Point, parse
-from sink_records import AT_US, aggregate, anomaly, clean, score
+from sink_records import AT_US, aggregate, anomaly, clean, gap, ledger, score
 
 from schemas.anomaly import AnomalyPhase
 from schemas.metrics import MetricPoint, ServiceMetrics
 from schemas.reasons import Reason
-from schemas.telemetry import SensorScore
+from schemas.telemetry import GapPhase, SensorScore
 from services.runtime.errors import Poison
 from services.sink.lines import LineEncoder, Lines
 
@@ -155,6 +155,53 @@ def test_the_closing_record_of_an_anomaly_overwrites_the_point_of_its_opening(en
 
 def test_anomalies_are_kept_long(encoder: LineEncoder):
     assert encoder.anomaly(anomaly()).bucket == "telemetry_long"
+
+
+def test_a_ledger_is_a_point_at_its_last_message_with_sums_over_the_reasons(encoder: LineEncoder):
+    lines = encoder.ledger(ledger())
+    assert lines.bucket == "telemetry"
+    assert points(lines) == [
+        Point(
+            "ledger",
+            DEVICE,
+            {
+                "received": 402.0,
+                "decoded": 396.0,
+                "redelivered": 3.0,
+                "dead_messages": 2.0,
+                "missing_messages": 1.0,
+                "readings_decoded": 796.0,
+                "readings_stored": 793.0,
+                "readings_duplicates": 1.0,
+                "dead_readings": 2.0,
+                "missing_readings": 0.0,
+            },
+            NS,
+        )
+    ]
+
+
+def test_the_ledger_of_what_has_no_device_can_be_written(encoder: LineEncoder):
+    [point] = points(encoder.ledger(ledger(tenant="$", site="$3", device="$")))
+    assert point.tags == {"tenant": "$", "site": "$3", "device": "$"}
+
+
+def test_what_gaps_miss_adds_up_to_what_is_missing_still(encoder: LineEncoder):
+    told = [
+        gap(10, 14),
+        gap(10, 14, GapPhase.WITHDRAWN),
+        gap(10, 11),
+        gap(13, 14),
+        gap(1, 5_000_000, GapPhase.SEQ_JUMP),
+    ]
+    written = [points(encoder.gap(record))[0] for record in told]
+    assert sum(point.fields.get("missing", 0.0) for point in written) == 4.0
+    assert [point.fields.get("leapt") for point in written] == [None] * 4 + [5_000_000.0]
+    assert {point.measurement for point in written} == {"gaps"}
+    assert written[2].fields == {"missing": 2.0, "first_seq": 10.0, "last_seq": 11.0}
+    assert len({point.time for point in written}) == len(told), "told at once, and each a point of its own"
+    assert {point.time // 1_000_000 for point in written} == {NS // 1_000_000}
+    assert encoder.gap(gap()).lines == LineEncoder().gap(gap()).lines
 
 
 def metrics_of(instance: str, *given: MetricPoint) -> ServiceMetrics:
