@@ -67,9 +67,11 @@ def distinct(entries: list[Entry]) -> Distinct:
     known: dict[str, Entry] = {}
     repeats, differing = 0, []
     for entry in entries:
-        first = known.setdefault(entry.id, entry)
-        if first is not entry:
-            repeats += 1
-            if first.digest != entry.digest:
-                differing.append(entry.id)
+        first = known.get(entry.id)
+        if first is None:
+            known[entry.id] = entry
+            continue
+        repeats += 1
+        if first.digest != entry.digest:
+            differing.append(entry.id)
     return Distinct(list(known.values()), repeats, differing)
