@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from schemas import topics
 from services.alerts.rules import Source
@@ -18,10 +17,6 @@ from services.runtime.errors import ConfigurationError, Defect, Unavailable
 from services.runtime.settings import AlertsSettings, KafkaSettings
 
 log = logging.get("alerts")
-
-# The stubs know neither the class nor its makers.
-_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 BATCH_RECORDS: Final = 500
 BATCH_WAIT_S: Final = 0.05
@@ -87,10 +82,10 @@ class Intake:
         if not ours:
             return lag
         committed = self._consumer.committed(ours, timeout=ASK_S)
-        first, end = self._offsets(ours, _EARLIEST), self._offsets(ours, _LATEST)
+        there = kafka.bounds_of(self._settings, ours, ask_s=ASK_S)
         for at, read in zip(committed, self._consumer.position(ours), strict=True):
-            where = (at.topic, at.partition)
-            lag[at.topic] += end[where] - max(first[where], at.offset, read.offset)
+            first, end = there[at.topic, at.partition]
+            lag[at.topic] += end - max(first, at.offset, read.offset)
         return lag
 
     def _on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
@@ -122,22 +117,13 @@ class Intake:
                 number, key, value = message.partition(), message.key(), message.value()
                 if number is not None and key is not None and value is not None:
                     states[number].append((_text(key), _bytes(value)))
-            ends = self._offsets(sources, _LATEST)
+            there = kafka.bounds_of(self._settings, sources)
         except KafkaException as error:
             raise Unavailable(f"the state of partitions {sorted(numbers)} could not be read: {error}") from error
         for number in sorted(states):
             self._worker.take(number, states[number])
-        for (topic, number), end in ends.items():
+        for (topic, number), (_, end) in there.items():
             check_origin(topic, number, self._worker.applied(number, self._sources[topic]), end)
-
-    def _offsets(self, partitions: list[TopicPartition], which: OffsetSpec) -> dict[tuple[str, int], int]:
-        """Asked by a client of its own: the consumer's answer would wait for a fetch to end (0.5 s).
-
-        A new one each time: after Kafka was killed an old one refuses for minutes, with an old leader epoch.
-        """
-        client = kafka.admin(self._settings)
-        asked = client.list_offsets(dict.fromkeys(partitions, which), request_timeout=ASK_S)
-        return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}
 
 
 def _record(sources: dict[str, Source], message: Message) -> Record:

@@ -143,7 +143,7 @@ def _lags(told: ToolSettings) -> list[GroupLag]:
             for t in topics.ALL
             if told.kafka.topic_prefix + t.name in there
         }
-        return groups.lags(client, names, ours)
+        return groups.lags(told.kafka, names, ours)
 
 
 def _problems(

@@ -197,15 +197,31 @@ def topic_id(settings: KafkaSettings, topic: str) -> str:
 
 
 def bounds(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Partition -> (first offset, next offset).
+    """Partition -> (first offset, next offset), of one topic (named without its prefix).
 
-    Asked by a client of its own: a consumer that is fetching answers only when its fetch has ended (0.5 s).
+    Raises:
+        KafkaException: Kafka did not answer.
     """
-    client = admin(settings)
     places = [TopicPartition(settings.topic_prefix + topic, partition) for partition in partitions]
-    first = client.list_offsets(dict.fromkeys(places, _EARLIEST), request_timeout=30)
-    following = client.list_offsets(dict.fromkeys(places, _LATEST), request_timeout=30)
-    return {at.partition: (first[at].result().offset, following[at].result().offset) for at in places}
+    return {partition: at for (_, partition), at in bounds_of(settings, places).items()}
+
+
+def bounds_of(
+    settings: KafkaSettings, places: Iterable[TopicPartition], *, ask_s: float = 30.0
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """(Topic, partition) -> (first offset, next offset).
+
+    Asked by a client of its own: a consumer that is fetching answers only when its fetch has ended (0.5 s). A new one
+    each time: after Kafka was killed an old one refuses for minutes, with an old leader epoch.
+
+    Raises:
+        KafkaException: Kafka did not answer within `ask_s`.
+    """
+    asked = [TopicPartition(at.topic, at.partition) for at in places]
+    client = admin(settings)
+    first = client.list_offsets(dict.fromkeys(asked, _EARLIEST), request_timeout=ask_s)
+    following = client.list_offsets(dict.fromkeys(asked, _LATEST), request_timeout=ask_s)
+    return {(at.topic, at.partition): (first[at].result().offset, following[at].result().offset) for at in asked}
 
 
 def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> Iterator[Message]:

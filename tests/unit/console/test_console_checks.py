@@ -138,14 +138,13 @@ def test_status_says_what_cannot_be_reached_and_exits_with_1(nothing_runs):
 
 
 def test_lag_is_counted_from_what_was_committed_and_from_the_beginning_where_nothing_was():
-    ends = {("raw", 0): 100, ("raw", 1): 50, ("other", 0): 9}
-    begins = {("raw", 0): 20, ("raw", 1): 10, ("other", 0): 0}
+    there = {("raw", 0): (20, 100), ("raw", 1): (10, 50), ("other", 0): (0, 9)}
     committed = [TopicPartition("raw", 0, 90), TopicPartition("raw", 1, -1001)]
-    assert lag_by_topic(committed, begins, ends) == {"raw": 10 + 40}
+    assert lag_by_topic(committed, there) == {"raw": 10 + 40}
 
 
 def test_what_retention_took_is_no_lag():
-    assert lag_by_topic([TopicPartition("raw", 0, 5)], {("raw", 0): 80}, {("raw", 0): 100}) == {"raw": 20}
+    assert lag_by_topic([TopicPartition("raw", 0, 5)], {("raw", 0): (80, 100)}) == {"raw": 20}
 
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["doctor"]])
