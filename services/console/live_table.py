@@ -16,8 +16,8 @@ from services.console.judgement import Judgement
 from services.console.live_state import Device, Event, LiveState
 from services.console.programs import SERVICES
 from services.console.pulse import adds_up, verdict
+from services.scoring.severity import ALARM_LINE
 
-LINE: Final = 0.5
 _BAR: Final = 10
 _SPARKS: Final = " ▁▂▃▄▅▆▇█"
 _WIDE: Final = 110
@@ -104,7 +104,7 @@ def plain_line(state: LiveState, states: Mapping[str, ProgramState], clock: str)
 def bar(score: float, width: int = _BAR) -> Text:
     """A score in [0, 1] as a bar with the alarm line in its middle."""
     filled = min(max(round(score * width), 0), width)
-    style = "red" if score >= LINE else "yellow" if score >= LINE * 0.8 else "green"
+    style = "red" if score >= ALARM_LINE else "yellow" if score >= ALARM_LINE * 0.8 else "green"
     text = Text()
     for cell in range(width):
         if cell < filled:
@@ -121,7 +121,7 @@ def spark(scores: Iterable[float], width: int) -> Text:
     text.append(" " * (width - len(latest)))
     for score in latest:
         level = min(int(score * len(_SPARKS)), len(_SPARKS) - 1)
-        text.append(_SPARKS[max(level, 1)], "red" if score >= LINE else "cyan")
+        text.append(_SPARKS[max(level, 1)], "red" if score >= ALARM_LINE else "cyan")
     return text
 
 
@@ -203,7 +203,7 @@ def _condition(device: Device) -> Text:
     text = Text()
     for sensor, value in device.values.items():
         text.append(f"{sensor} ", "dim")
-        text.append(f"{value:.4g}  ", "red" if device.sensors.get(sensor, 0.0) >= LINE else "")
+        text.append(f"{value:.4g}  ", "red" if device.sensors.get(sensor, 0.0) >= ALARM_LINE else "")
     return text
 
 

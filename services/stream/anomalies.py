@@ -13,9 +13,8 @@ from schemas.anomaly import Anomaly, AnomalyPhase, Culprit
 from schemas.telemetry import Severity
 from services.scoring.device import DeviceScore
 from services.scoring.explain import sentence
-from services.scoring.severity import severity_of
+from services.scoring.severity import ALARM_LINE, severity_of
 
-LINE: Final = 0.5
 QUIET_US: Final = 30 * 1_000_000
 
 
@@ -49,7 +48,7 @@ def step(
     `culprits` explains the score; it is asked only when an anomaly opens or rises.
     """
     if known is None:
-        if score.alarm_score < LINE:
+        if score.alarm_score < ALARM_LINE:
             return None, None
         blamed = culprits()
         opened = OpenAnomaly(
@@ -62,7 +61,7 @@ def step(
             sentence=sentence(whose.device, blamed, score.alarm_score),
         )
         return opened, _record(opened, AnomalyPhase.OPENED, whose, score.score, event_us)
-    if score.score >= LINE:
+    if score.score >= ALARM_LINE:
         known.last_over_us = event_us
         return known, _risen(known, score, event_us, whose, culprits)
     if event_us - known.last_over_us < QUIET_US:

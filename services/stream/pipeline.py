@@ -14,6 +14,7 @@ from schemas.reasons import Reason
 from schemas.telemetry import Aggregate, Clean, Score, TimeSource
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.routes import Placed, Rejected, Routes
+from services.scoring.severity import ALARM_LINE
 from services.stream import anomalies
 from services.stream.arrival import Arrival, RawRecord
 from services.stream.clean import clean
@@ -386,7 +387,7 @@ class PartitionPipeline:
                 ),
             )
         )
-        if in_order and (device.anomaly is not None or scored.alarm_score >= anomalies.LINE):
+        if in_order and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
                 device.anomaly, scored, event_us, device.whose, device.scorer.culprits
             )
