@@ -3,38 +3,31 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec
-
-from services.runtime import kafka as clients
-from services.runtime.settings import KafkaSettings
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 _SEQ: Final = re.compile(rb'"seq": ?(\d+)')
 _ID: Final = re.compile(rb'"id":"((?:[^"\\]|\\.)*)"')
 _LEAD: Final = 8
 _ANSWER_S: Final = 15.0
-METRICS: Final = "weir-metrics"
 
 
 class Tail:
     """Follows one topic from its beginning: each `news` gives what has come since the last."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._settings = KafkaSettings(bootstrap=bootstrap)
+        self._bootstrap = bootstrap
         self._topic = topic
         self._next: dict[int, int] = {}
 
     def news(self) -> Iterator[Message]:
         """Records up to where the partitions end now, in order within each. Raises KafkaException: Kafka is away."""
-        numbers = self._partitions()
-        bounds = clients.bounds(self._settings, self._topic, numbers)
-        ends = {p: end for p, (low, end) in bounds.items() if self._next.get(p, low) < end}
-        if not ends:
-            return
-        reader = self._reader()
+        reader = _client(self._bootstrap)
         try:
+            numbers = reader.list_topics(self._topic, timeout=_ANSWER_S).topics[self._topic].partitions
+            bounds = {p: _bounds(reader, self._topic, p) for p in numbers}
+            ends = {p: end for p, (low, end) in bounds.items() if self._next.get(p, low) < end}
             reader.assign([TopicPartition(self._topic, p, self._next.get(p, bounds[p][0])) for p in ends])
             while ends:
                 for message in reader.consume(2000, 0.05):
@@ -47,24 +40,29 @@ class Tail:
         finally:
             reader.close()
 
-    def _partitions(self) -> list[int]:
-        reader = self._reader()
-        try:
-            return list(reader.list_topics(self._topic, timeout=_ANSWER_S).topics[self._topic].partitions)
-        finally:
-            reader.close()
 
-    def _reader(self) -> Consumer:
-        return Consumer(
-            {
-                "bootstrap.servers": self._settings.bootstrap,
-                "group.id": "drill",
-                "enable.auto.commit": False,
-                "isolation.level": "read_uncommitted",
-                "fetch.wait.max.ms": 50,
-                "log_level": 2,
-            }
-        )
+def _client(bootstrap: str, group: str = "drill") -> Consumer:
+    """A client that joins no group and commits nothing.
+
+    A new one for each question: after Kafka was killed an old one refuses for minutes. No admin client: one that asks
+    for a group's offsets aborts the process when Kafka dies at that moment (librdkafka #4605, open).
+    """
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_uncommitted",
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
+    )
+
+
+def _bounds(client: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """First and next offset."""
+    low, end = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
+    return low, end
 
 
 class RawLog:
@@ -162,36 +160,35 @@ class Written:
 class Lags:
     """How far each group is behind, from what it has committed."""
 
-    GROUPS: Final = ("weir-stream", "weir-sink", "weir-alerts")
+    GROUPS: Final = {
+        "weir-stream": ("telemetry.raw",),
+        "weir-alerts": ("telemetry.anomalies", "telemetry.aggregates"),
+        "weir-sink": (
+            "telemetry.clean",
+            "telemetry.scores",
+            "telemetry.aggregates",
+            "telemetry.anomalies",
+            "telemetry.gaps",
+        ),
+    }
+    """Group -> what it reads; what the services say of themselves never ends, and is left out."""
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
-        self._settings = KafkaSettings(bootstrap=bootstrap)
+        self._bootstrap = bootstrap
         self._partitions = range(partitions)
 
-    def now(self, groups: tuple[str, ...] = GROUPS) -> dict[str, int]:
-        """Group -> records not committed, the services' own metrics left out. Raises KafkaException: Kafka is away."""
-        # A client of its own each time: after Kafka was killed an old one refuses for minutes.
-        client: Any = clients.admin(self._settings)
-        committed: dict[str, dict[tuple[str, int], int]] = {}
-        for group in groups:
-            asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=_ANSWER_S)
-            found = asked[group].result().topic_partitions or ()
-            committed[group] = {(at.topic, at.partition): at.offset for at in found if at.topic != METRICS}
-        # A topic of which nothing was ever committed has no lag worth waiting for: nothing was written to it.
-        topics = {topic for offsets in committed.values() for topic, _ in offsets}
-        low, end = (self._ask(client, topics, which) for which in (OffsetSpec.earliest(), OffsetSpec.latest()))
-        return {
-            group: sum(
-                max(0, end[place] - max(low[place], offsets.get(place, -1)))
-                for place in end
-                if place[0] in {topic for topic, _ in offsets}
-            )
-            for group, offsets in committed.items()
-        }
+    def now(self) -> dict[str, int]:
+        """Group -> records not committed. Raises KafkaException: Kafka is away."""
+        return {group: self._of(group, topics) for group, topics in self.GROUPS.items()}
 
-    def _ask(self, client: Any, topics: Iterable[str], which: Any) -> dict[tuple[str, int], int]:
-        places = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
-        if not places:
-            return {}
-        asked = client.list_offsets(dict.fromkeys(places, which), request_timeout=_ANSWER_S)
-        return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}
+    def _of(self, group: str, topics: Iterable[str]) -> int:
+        client = _client(self._bootstrap, group)
+        try:
+            places = [TopicPartition(topic, p) for topic in topics for p in self._partitions]
+            lag = 0
+            for at in client.committed(places, timeout=_ANSWER_S):
+                low, end = _bounds(client, at.topic, at.partition)
+                lag += max(0, end - max(low, at.offset))
+            return lag
+        finally:
+            client.close()

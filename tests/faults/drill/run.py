@@ -9,22 +9,20 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
 
-from tests.faults.drill.equality import Equality
 from tests.faults.drill.diary import FleetRecord
+from tests.faults.drill.equality import Equality
 from tests.faults.drill.fleet import Fleet, NotAcknowledged
 from tests.faults.drill.influx_reader import InfluxReader
 from tests.faults.drill.kafka_log import KafkaLog
-from tests.faults.drill.oracle import judge
+from tests.faults.drill.oracle import judge, windows_due_us
 from tests.faults.drill.plant import Plant, Timeout
 from tests.faults.drill.report import Result
 from tests.faults.drill.row import Row
 from tests.faults.drill.scene import DidNotBite, Scene, View
 from tests.faults.drill.workload import TENANT, Workload
 
-IDLE_EMIT_S = 20.0
-"""WEIR_STREAM__IDLE_EMIT_S as shipped: so long after its last message a silent device's open windows are shown."""
-LAST_WORD_S = 75.0
-"""At the end of the run: for windows that end up to a minute after the last message, and are shown then."""
+LAST_WORD_S = 40.0
+"""At the end of the run a silent device's windows of 10 s are still to be shown; the widest ones may stay open."""
 
 
 @dataclass
@@ -35,6 +33,7 @@ class Played:
     workload: Workload
     record: FleetRecord
     result: Result
+    windows_due_us: int
 
 
 class Run:
@@ -62,7 +61,7 @@ class Run:
                 else:
                     self._play(row, result)
                 self._say(f"{row.name}: played in {result.seconds:.0f} s; {result.bite or result.failures}")
-            self._settle(self._waiting)
+            self._settle()
         finally:
             self._view.close()
         return results
@@ -92,7 +91,8 @@ class Run:
             self._end(fleet, scene, result)
         result.recovered_s = scene.recovered_s
         result.seconds = time.monotonic() - began
-        self._waiting.append(Played(row, workload, fleet.record(), result))
+        record = fleet.record()
+        self._waiting.append(Played(row, workload, record, result, windows_due_us(record)))
 
     def _end(self, fleet: Fleet, scene: Scene, result: Result) -> None:
         """A row that went wrong is judged all the same: what was acknowledged must be accounted for."""
@@ -103,18 +103,31 @@ class Run:
             result.failures.append(f"afterwards, {type(problem).__name__}: {problem}")
 
     def _judge_those_before(self) -> None:
-        """Their windows have long been shown: the plant is healthy and calm now, as it was when they ended."""
-        self._waiting = [played for played in self._waiting if not self._judge(played, last=False)]
+        """The plant is healthy and calm now; a row whose windows are not all shown yet is judged once more later."""
+        now_us = time.time_ns() // 1000
+        self._waiting = [played for played in self._waiting if not self._judge_if_due(played, now_us)]
 
-    def _settle(self, waiting: list[Played]) -> None:
-        until = time.monotonic() + LAST_WORD_S
-        while waiting:
-            last = time.monotonic() > until
-            waiting = [played for played in waiting if not self._judge(played, last=last)]
-            time.sleep(2.0)
+    def _settle(self) -> None:
+        """The end of the run: of the widest windows some may stay open."""
+        until_us = time.time_ns() // 1000 + round(LAST_WORD_S * 1e6)
+        while self._waiting:
+            now_us = time.time_ns() // 1000
+            for played in list(self._waiting):
+                if now_us >= min(until_us, played.windows_due_us):
+                    self._judge(played)
+                    self._waiting.remove(played)
+            time.sleep(1.0)
 
-    def _judge(self, played: Played, *, last: bool) -> bool:
-        """Whether the account is complete; `last`: what is not there now is missing."""
+    def _judge_if_due(self, played: Played, now_us: int) -> bool:
+        """Whether this was the last word; the first one is had early, so that a long run shows what it finds."""
+        if now_us >= played.windows_due_us:
+            self._judge(played)
+            return True
+        if played.result.verdict is None:
+            self._judge(played)
+        return False
+
+    def _judge(self, played: Played) -> None:
         workload, result = played.workload, played.result
         verdict = judge(
             workload,
@@ -123,21 +136,19 @@ class Run:
             self._log,
             gaps_allowed=played.row.gaps_allowed,
             posts=list(self._plant.webhook.posted),
-            idle_emit_s=0.0 if last else IDLE_EMIT_S,
         )
-        if verdict.windows_open and not last:
-            return False
-        self._equality.follow()
+        if result.unequal is None:
+            self._equality.follow()
+            result.unequal = self._equality.differences(f"{TENANT}/{device}".encode() for device in workload.device_ids)
         result.verdict = verdict
-        result.unequal = self._equality.differences(f"{TENANT}/{device}".encode() for device in workload.device_ids)
-        self._log.forget(workload.device_ids)
         counted = f"{verdict.stored:,} of {verdict.acknowledged:,} stored, {verdict.dead_lettered:,} dead-lettered"
+        windows = f"{verdict.windows} windows ({verdict.windows_open} open)"
         self._say(
-            f"{workload.row}: {counted}, {verdict.in_gaps} in gaps, {verdict.alarms} alarms; {verdict_of(result)}"
+            f"{workload.row}: {counted}, {verdict.in_gaps} in gaps, {windows}, {verdict.alarms} alarms;"
+            f" {verdict_of(result)}"
         )
         for problem in result.problems[:20]:
             self._say(f"    {problem}")
-        return True
 
 
 def verdict_of(result: Result) -> str:

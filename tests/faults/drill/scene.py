@@ -18,7 +18,7 @@ from tests.faults.drill.log_view import Lags, RawLog, Repeats, StateTopic, Writt
 from tests.faults.drill.plant import PARTITIONS, Plant, Timeout, until
 
 STEADY_S: Final = (3.0, 6.0)
-FRESH_S: Final = 4.0
+FRESH_S: Final = 2.5
 """A device's data is fresh when it is in InfluxDB this long after it was sent: the pipeline itself needs under 1 s."""
 RECOVER_S: Final = 90.0
 DRAIN_S: Final = 120.0
