@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
+SEED ?= 1
+COUNT ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers run up down test test-unit test-servers lint bench clean
+.PHONY: help setup servers run up down test test-unit test-servers fuzz lint bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,6 +42,11 @@ test-unit: $(READY) ## Tests of the pure core (under a minute)
 
 test-servers: $(READY) servers ## Tests against real Kafka, Mosquitto and InfluxDB, and the fault tests
 	$(PYTEST) tests -m slow --durations=10
+
+fuzz: $(READY) ## Hostile input: 200,000 messages (SEED=, COUNT=), what they cost as they grow, and what invented names cost
+	$(BIN)/python -m tests.hostile.fuzz --seed $(SEED) --count $(COUNT)
+	$(BIN)/python -m tests.hostile.growth
+	$(BIN)/python -m tests.hostile.memory
 
 lint: $(READY) ## Format, lint, types, dependency directions
 	$(BIN)/ruff format --check .

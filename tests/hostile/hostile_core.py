@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from schemas import influx, mqtt, topics
-from schemas.anomaly import Anomaly
+from schemas.catalogue import FLOWS
 from schemas.dead_letter import DeadLetter
 from schemas.reasons import Reason
-from schemas.telemetry import Aggregate, Clean, Gap, Score, Status
+from schemas.telemetry import Clean, Status
 from services.alerts import rules
 from services.alerts.outbox import lanes
 from services.alerts.rules import Channel, Source
@@ -35,14 +35,7 @@ from services.stream.device_types import DeviceType, DeviceTypes, SensorType
 from services.stream.pipeline import Budgets, Output, PartitionPipeline
 from tests.unit.sink.line_protocol import Point, parse
 
-KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
-    topics.CLEAN: Clean,
-    topics.SCORES: Score,
-    topics.AGGREGATES: Aggregate,
-    topics.ANOMALIES: Anomaly,
-    topics.GAPS: Gap,
-    topics.DEAD_LETTER: DeadLetter,
-}
+KINDS: Final = {flow.topic: flow.records[0] for flow in FLOWS if flow.records}
 SOURCES: Final = {topics.ANOMALIES: Source.ANOMALIES, topics.AGGREGATES: Source.AGGREGATES}
 RULES: Final = """
 rules:
