@@ -4,8 +4,9 @@ The oracle shares no code with the core, so that its agreement with all of this 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,14 +33,26 @@ _LINE = re.compile(r"(\w+),tenant=(\w+),site=([\w-]+),device=([\w-]+)(?:,sensor=
 _encode = msgspec.json.encode
 
 
+class KafkaRecord(NamedTuple):
+    """A record as it stands on a topic."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+
+
 @dataclass
 class HealthyRow:
-    """A row whose fleet has stopped, looked at `now_us`."""
+    """A row whose fleet has stopped, looked at `now_us`: the evidence, and the same as records and lines."""
 
     workload: Workload
     record: FleetRecord
     evidence: Evidence
     now_us: int
+    records: list[KafkaRecord] = field(default_factory=list)
+    lines: dict[str, list[bytes]] = field(default_factory=dict)
+    """Bucket -> lines."""
 
 
 def healthy_row(
@@ -48,6 +61,7 @@ def healthy_row(
     *,
     in_log=lambda device_index, log: log,
     poison: dict[int, list[bytes]] | None = None,
+    start_us: int = START_US,
     after_us: int = 400_000_000,
 ) -> HealthyRow:
     """`messages` of each device, then the two closing ones. `in_log` may leave out, repeat or move what is on raw.
@@ -55,6 +69,7 @@ def healthy_row(
     `poison`: device index -> payloads, after its first message. Looked at `after_us` later, when all windows are shown.
     """
     record, evidence = FleetRecord(), Evidence()
+    row = HealthyRow(workload, record, evidence, start_us + messages * round(1e6 / workload.per_second) + after_us)
     pipeline = PartitionPipeline(0, load_routes(None), load_device_types(None))
     published: list[Output] = []
     offset = 0
@@ -62,7 +77,7 @@ def healthy_row(
         device = workload.device_id(index)
         skew_us = workload.clock_offset_us.get(index, 0)
         step_us = round(1e6 / workload.per_second)
-        times = [START_US + seq * step_us + index * 777 for seq in range(messages + 1)]
+        times = [start_us + seq * step_us + index * 777 for seq in range(messages + 1)]
         sent = {seq: at_us + skew_us for seq, at_us in enumerate(times)}
         sent[messages + 1] = sent[messages] + 11_000_000
         times.append(times[-1] + 1000)
@@ -87,13 +102,13 @@ def healthy_row(
                 "route": b"telemetry",
             }
             raw = RawRecord(offset, f"{TENANT}/{device}".encode(), payload, headers)
+            row.records.append(KafkaRecord(topics.RAW, raw.key, payload, headers))
             published += pipeline.process([raw])
             offset += 1
-    now_us = START_US + messages * round(1e6 / workload.per_second) + after_us
-    published += pipeline.idle_windows(now_us - 20_000_000, now_us)
+    published += pipeline.idle_windows(row.now_us - 20_000_000, row.now_us)
     published += _alarms(published)
-    _fill(evidence, published)
-    return HealthyRow(workload, record, evidence, now_us)
+    _fill(row, published)
+    return row
 
 
 def _alarms(published: list[Output]) -> list[Output]:
@@ -109,19 +124,23 @@ def _alarms(published: list[Output]) -> list[Output]:
     return events
 
 
-def _fill(evidence: Evidence, published: list[Output]) -> None:
+def _fill(row: HealthyRow, published: list[Output]) -> None:
+    evidence = row.evidence
     evidence.posts = []
     encoder = LineEncoder()
     lines_of = {topics.CLEAN: encoder.clean, topics.SCORES: encoder.score, topics.AGGREGATES: encoder.aggregate}
     for topic, key, record in published:
         name, read = TOPICS[topic]
         value = _encode(record)
+        row.records.append(KafkaRecord(topic, key, value, {}))
         device = key.decode().removeprefix(f"{TENANT}/")
         getattr(evidence, name).setdefault(device, []).append(read(value))
         if topic == topics.ALERT_EVENTS:
             evidence.posts.append((record.id, value))
         if topic in lines_of:
-            for line in lines_of[topic](record).lines:
+            bucket, lines = lines_of[topic](record)
+            row.lines.setdefault(bucket, []).extend(lines)
+            for line in lines:
                 _point(evidence, line.decode())
 
 
