@@ -23,6 +23,7 @@ from services.runtime import logging, mqtt
 from services.runtime.backoff import Backoff
 from services.runtime.errors import ConfigurationError
 from services.runtime.health import Health
+from services.runtime.mqtt import Failure, Trouble
 from services.runtime.settings import BridgeOptions, MqttSettings
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ _LASTING_S: Final = 10.0
 _PINGREQ: Final = b"\xc0\x00"
 
 _TAKEN_OVER: Final = 0x8E
-_NO_USE_TRYING_AGAIN: Final = frozenset((0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C))
-"""CONNACK: protocol version, client id, user or password, not authorized, banned, authentication method."""
+_CREDENTIALS: Final = frozenset((0x86, 0x87))
+"""CONNACK: user or password, not authorized. A password may be rotated: it is read again at each try."""
+_NO_USE_TRYING_AGAIN: Final = frozenset((0x84, 0x85, 0x8A, 0x8C))
+"""CONNACK: protocol version, client id, banned, authentication method."""
 
 
 class Connection:
@@ -72,7 +75,11 @@ class Connection:
         self._keepalive_s = settings.keepalive_s
         self._connected_at = 0.0
         self._sessions = 0
-        self._down_logged = False
+        self._username = settings.username
+        self._said: set[Trouble] = set()
+        """What the log was told of, since the connection last stood."""
+        self._failure: Failure | None = None
+        """Why this try came to nothing, where that is known better than "lost"."""
         self._client = mqtt.client(settings, client_id=options.client_id, manual_ack=True)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -132,17 +139,20 @@ class Connection:
         self._connect_at = now + self._backoff.next_s()
         self._splitter = Splitter()
         self._heard_all_at = now
+        self._failure = mqtt.HUNG_UP
         try:
             self._client.reconnect()
         except OSError as error:
-            self._say_down(str(error))
+            self._say_down(mqtt.failure(error))
 
     def _read(self, connected: "SocketLike") -> None:
         try:
             data = connected.recv(_READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
-        except OSError:
+        except OSError as error:
+            if isinstance(error, ssl.SSLError):
+                self._failure = mqtt.failure(error)
             data = b""
         if not data:
             self._client._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)  # noqa: SLF001
@@ -175,11 +185,17 @@ class Connection:
         if reason.is_failure:
             if reason.value in _NO_USE_TRYING_AGAIN:
                 raise ConfigurationError(
-                    f"MQTT broker {self._where} refused the bridge: {reason}; check WEIR_MQTT__USERNAME,"
-                    f" WEIR_MQTT__PASSWORD and the broker's rights for client id {self._client_id}"
+                    f"MQTT broker {self._where} refused the bridge: {reason}; check the broker's version and its rights"
+                    f" for client id {self._client_id}"
                 )
-            self._say_down(str(reason))
+            # Said when the connection ends, which follows.
+            self._failure = (
+                mqtt.refused(str(reason), self._username)
+                if reason.value in _CREDENTIALS
+                else Failure(Trouble.AWAY, str(reason))
+            )
             return
+        self._failure = None
         self._forget()
         if self._sessions and not flags.session_present:
             metrics.SESSIONS_LOST.inc()
@@ -199,7 +215,7 @@ class Connection:
                     f" {self._client_id} read it"
                 )
         self._connected_at = time.monotonic()
-        self._down_logged = False
+        self._said.clear()
         self._health.has("mqtt")
         metrics.CONNECTIONS.inc()
         log.info("mqtt_connected", broker=self._where, filters=self._filters)
@@ -216,12 +232,21 @@ class Connection:
                 f"another client took over the session {self._client_id}; give each bridge its own"
                 " WEIR_BRIDGE__CLIENT_ID (and one WEIR_BRIDGE__SHARED_GROUP)"
             )
-        if reason.is_failure or flags.is_disconnect_packet_from_server:
+        if self._failure is not None:
+            self._say_down(self._failure)
+        elif reason.is_failure or flags.is_disconnect_packet_from_server:
             short = f", {lasted_s:.1f} s after it was made: does another client use the id {self._client_id}?"
-            self._say_down(f"connection lost ({reason})" + (short if lasted_s < _LASTING_S else ""))
+            lost = f"connection lost ({reason})" + (short if lasted_s < _LASTING_S else "")
+            self._say_down(Failure(Trouble.AWAY, lost))
 
-    def _say_down(self, why: str) -> None:
+    def _say_down(self, failure: Failure) -> None:
+        """Once in the log for each kind of trouble; each time in the metrics and for /readyz."""
+        trouble, why = failure
         self._health.wait_for("mqtt", f"{self._where}: {why}")
-        if not self._down_logged:
-            self._down_logged = True
-            log.warning("mqtt_unavailable", broker=self._where, why=why)
+        metrics.FAILED_CONNECTIONS.labels(reason=trouble.value).inc()
+        if trouble not in self._said:
+            self._said.add(trouble)
+            if trouble is Trouble.AWAY:
+                log.warning("mqtt_unavailable", broker=self._where, why=why)
+            else:
+                log.error("mqtt_refused", broker=self._where, why=why)

@@ -32,6 +32,12 @@ SESSIONS_LOST = Counter(
 CONNECTIONS = Counter(
     "weir_bridge_connections_total", "Times the bridge has connected to the MQTT broker. Rising: look at the network."
 )
+FAILED_CONNECTIONS = Counter(
+    "weir_bridge_failed_connections_total",
+    "Connections to the MQTT broker that failed or broke. `credentials`, `tls`: a person must act, see mqtt in /readyz."
+    " `away`: look at broker and network.",
+    ["reason"],
+)
 UNACKED = Gauge(
     "weir_bridge_unacked_messages",
     "Messages received and not yet durable in Kafka. Stuck at the receive maximum: Kafka is slow or away.",

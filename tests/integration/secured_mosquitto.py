@@ -98,7 +98,10 @@ class SecuredMosquitto:
             text = text.replace(f"\nlistener {port}\n", f"\nlistener {moved} 127.0.0.1\n")
         text = text.replace("/etc/weir-keys", str(authorities.folder)).replace("/etc/weir", str(SOURCE))
         self._configuration = folder / "mosquitto.conf"
-        self._configuration.write_text(text.replace("/mosquitto/data/", f"{self._data}/") + "\nuser root\n")
+        self.plain = free_port()
+        """Without TLS, which production.conf has nowhere: for who tries TLS there."""
+        text = text.replace("/mosquitto/data/", f"{self._data}/")
+        self._configuration.write_text(f"{text}\nlistener {self.plain} 127.0.0.1\nuser root\n")
         self._process: subprocess.Popen[bytes] | None = None
         self._reloads = 0
 

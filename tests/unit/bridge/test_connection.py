@@ -148,16 +148,73 @@ def test_a_subscription_that_is_refused_or_granted_without_qos_1_is_a_clear_erro
         turn_until(connection, lambda: False)
 
 
-def test_refused_credentials_are_a_clear_error_but_a_busy_broker_is_tried_again(broker):
-    seen = Seen()
-    connection = connection_to(broker, seen)
-    turn_until(connection, broker.accepts)
-    broker.say(b"\x20\x03\x00\x89\x00")  # server busy
-    turn_until(connection, lambda: seen.forgotten == 1)
+def test_refused_credentials_are_said_once_with_the_fix_and_tried_again(broker, capsys):
+    health = Health()
+    settings = MqttSettings(port=broker.port, username="weir-bridge", password="s3cret")
+    options, seen = BridgeOptions(), Seen()
+    connection = Connection(
+        settings, options, ["weir/v1/#"], health, on_message=seen.messages.append, on_disconnect=seen.forget
+    )
+    for tries in (1, 2):
+        turn_until(connection, broker.accepts)
+        assert b"s3cret" in broker.packet()
+        broker.say(b"\x20\x03\x00\x86\x00")  # bad user name or password
+        turn_until(connection, lambda tries=tries: seen.forgotten == tries)
+        assert "WEIR_MQTT__PASSWORD" in health.unready()["mqtt"]
+        assert "weir-bridge" in health.unready()["mqtt"]
+    said = capsys.readouterr().out
+    assert said.count("mqtt_refused") == 1
+    assert "s3cret" not in said + health.unready()["mqtt"]
 
     turn_until(connection, broker.accepts)
-    broker.say(b"\x20\x03\x00\x86\x00")  # bad user name or password
-    with pytest.raises(ConfigurationError, match="WEIR_MQTT__USERNAME"):
+    broker.packet()
+    broker.say(CONNACK, SUBACK)
+    turn_until(connection, lambda: not health.unready())
+
+
+def test_a_password_that_was_rotated_is_read_again_at_the_next_try(broker, tmp_path):
+    (tmp_path / "password").write_text("old\n")
+    settings = MqttSettings(port=broker.port, username="weir-bridge", password_file=tmp_path / "password")
+    connection = Connection(
+        settings, BridgeOptions(), ["#"], Health(), on_message=lambda _: None, on_disconnect=lambda: None
+    )
+    turn_until(connection, broker.accepts)
+    assert broker.packet().endswith(b"\x00\x03old")
+    broker.say(b"\x20\x03\x00\x86\x00")
+    (tmp_path / "password").write_text("newer\n")
+    turn_until(connection, broker.accepts)
+    assert broker.packet().endswith(b"\x00\x05newer")
+
+
+def test_a_password_file_that_is_gone_for_a_moment_is_waited_for(broker, tmp_path):
+    (tmp_path / "password").write_text("old")
+    settings = MqttSettings(port=broker.port, username="weir-bridge", password_file=tmp_path / "password")
+    (tmp_path / "password").unlink()
+    health = Health()
+    connection = Connection(
+        settings, BridgeOptions(), ["#"], health, on_message=lambda _: None, on_disconnect=lambda: None
+    )
+    turn_until(connection, lambda: str(tmp_path / "password") in health.unready()["mqtt"])
+    (tmp_path / "password").write_text("new")
+    turn_until(connection, broker.accepts)
+    assert broker.packet().endswith(b"\x00\x03new")
+
+
+def test_a_busy_broker_is_tried_again(broker):
+    seen = Seen()
+    connection = connection_to(broker, seen)
+    for tries in (1, 2):
+        turn_until(connection, broker.accepts)
+        broker.packet()
+        broker.say(b"\x20\x03\x00\x89\x00")  # server busy
+        turn_until(connection, lambda tries=tries: seen.forgotten == tries)
+
+
+def test_a_broker_that_bans_the_bridge_ends_it(broker):
+    connection = connection_to(broker, Seen())
+    turn_until(connection, broker.accepts)
+    broker.say(b"\x20\x03\x00\x8a\x00")
+    with pytest.raises(ConfigurationError, match="refused the bridge"):
         turn_until(connection, lambda: False)
 
 
