@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.grafana.influxql import INTERVAL, chosen, latest_first, select, tag_values
+from deploy.grafana.influxql import INTERVAL, chosen, latest_first, select, summed, tag_values
 from deploy.grafana.panels import (
     ANY_IS_BAD,
     CALM,
@@ -116,7 +116,8 @@ def _open_anomalies() -> Json:
 
 def _new(field: str) -> str:
     """By how much a counter with reasons has grown, over all reasons."""
-    steps = select(f'non_negative_difference(max("{field}")) AS "new"', influx.PIPELINE, by=[INTERVAL, "reason"])
+    growth = f'non_negative_difference(max("{field}")) AS "new"'
+    steps = select(growth, influx.PIPELINE, by=[INTERVAL, "reason", "instance"])
     return select('sum("new")', f"({steps})")
 
 
@@ -231,7 +232,7 @@ def _anomalies() -> Json:
 
 def _per_minute(field: str) -> str:
     growth = f'non_negative_derivative(max("{field}"), 1m)'
-    return select(growth, influx.PIPELINE, by=[INTERVAL, "reason"], fill="none")
+    return summed(growth, influx.PIPELINE, by=[INTERVAL, "reason"], fill="none")
 
 
 def _by_reason() -> Json:

@@ -29,6 +29,12 @@ def select(what: str, source: str, where: Iterable[str] = (), *, by: Iterable[st
     return " ".join(parts)
 
 
+def summed(each: str, source: str, where: Iterable[str] = (), *, by: Iterable[str] = (), fill: str = "") -> str:
+    """The sum over a service's processes of what `each` is for one of them; see `select`."""
+    of_each = select(f'{each} AS "each"', source, where, by=[*by, "instance"], fill=fill)
+    return select('sum("each")', f"({of_each})", by=by, fill=fill)
+
+
 def tag_values(measurement: str, key: str, where: Iterable[str] = ()) -> str:
     """The values of a tag, for a variable."""
     conditions = " AND ".join(where)

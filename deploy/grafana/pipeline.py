@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.grafana.influxql import INTERVAL, select
+from deploy.grafana.influxql import INTERVAL, latest_first, select, summed
 from deploy.grafana.panels import (
     ANY_IS_BAD,
     CALM,
@@ -16,6 +16,7 @@ from deploy.grafana.panels import (
     stat,
     state_timeline,
     steps,
+    table,
     timeseries,
 )
 from schemas import influx
@@ -36,12 +37,15 @@ def parts() -> dict[str, Any]:
             (6, [_message_ledger(), _reading_ledger()]),
             (8, [_dead_letters(), _unacknowledged(), _writes()]),
             (8, [_write_time(), _checkpoints(), _alarms()]),
+            (8, [_unaccounted(), _dead_letters_by_device()]),
+            (8, [_missing(), _gaps()]),
         ],
     }
 
 
-def _over_time(what: str, alias: str, by: Sequence[str] = ()) -> Json:
-    return query(select(what, influx.PIPELINE, by=[INTERVAL, *by], fill="none"), alias=alias)
+def _over_time(each: str, alias: str, by: Sequence[str] = ()) -> Json:
+    """The sum over a service's processes."""
+    return query(summed(each, influx.PIPELINE, by=[INTERVAL, *by], fill="none"), alias=alias)
 
 
 def _of(service: str) -> str:
@@ -128,13 +132,16 @@ def _lag() -> Json:
 
 def _ledger(title: str, description: str, total: str, parts_of_it: dict[str, str], dead: str) -> Json:
     """Totals since the log began, and what is left when the parts are taken from the whole."""
-    names = ", ".join(f'last("{field}") AS "{name}"' for field, name in ({total: "in"} | parts_of_it).items())
+    columns = ({total: "in"} | parts_of_it).items()
+    names = ", ".join(f'last("{field}") AS "{name}"' for field, name in columns)
+    sums = ", ".join(f'sum("{name}") AS "{name}"' for _, name in columns)
     accounted = [*parts_of_it.values(), "dead-lettered"]
-    by_reason = select(f'last("{dead}") AS "each"', influx.PIPELINE, [_of("stream")], by=["reason"])
+    by_process = select(names, influx.PIPELINE, [_of("stream")], by=["instance"])
+    by_reason = select(f'last("{dead}") AS "each"', influx.PIPELINE, [_of("stream")], by=["reason", "instance"])
     return stat(
         title,
         description,
-        query(select(names, influx.PIPELINE, [_of("stream")]), table=True),
+        query(select(sums, f"({by_process})"), table=True),
         query(select('sum("each") AS "dead-lettered"', f"({by_reason})"), table=True),
         graph=False,
         decimals=0,
@@ -176,8 +183,8 @@ def _ledger(title: str, description: str, total: str, parts_of_it: dict[str, str
 def _message_ledger() -> Json:
     return _ledger(
         "Ledger of messages",
-        "in = decoded + redelivered + dead-lettered. Anything unaccounted for is loss: keep the logs. With several "
-        "stream workers each reports its own partitions, and these numbers are those of one of them.",
+        "in = decoded + redelivered + dead-lettered. Anything unaccounted for is loss: keep the logs. A worker that "
+        "was stopped in this time range is counted too, although others have its partitions now.",
         "stream_messages_received_total",
         {"stream_messages_decoded_total": "decoded", "stream_messages_redelivered_total": "redelivered"},
         "stream_messages_dead_lettered_total",
@@ -219,6 +226,82 @@ def _unacknowledged() -> Json:
     )
 
 
+_DEVICE = ("tenant", "site", "device")
+_WHOSE = {"tenant": "Tenant", "site": "Site", "device": "Device"}
+
+
+def _unaccounted() -> Json:
+    each = select(
+        'last("missing_messages") AS "messages", last("missing_readings") AS "readings", '
+        'last("received") AS "received"',
+        influx.LEDGER,
+        by=_DEVICE,
+    )
+    return table(
+        "Devices that do not add up",
+        "Empty when all is well. Messages and readings of a device that are neither stored, nor repeats, nor dead "
+        "letters: that is loss. Keep the logs and run `weir audit`.",
+        query(
+            select(
+                '"messages", "readings", "received"',
+                f"({each})",
+                ['("messages" <> 0 OR "readings" <> 0)'],
+                by=_DEVICE,
+            ),
+            table=True,
+        ),
+        columns=_WHOSE | {"messages": "Messages lost", "readings": "Readings lost", "received": "Messages in all"},
+        sort="Messages lost",
+        limit=50,
+    )
+
+
+def _dead_letters_by_device() -> Json:
+    return table(
+        "Devices with the most dead letters",
+        "In this time range, and since each device was first seen. Device `$` stands for those that were refused or "
+        "forgotten. `weir dead-letter list` shows what they hold.",
+        query(
+            select(
+                'spread("dead_messages") + spread("dead_readings") AS "new", last("dead_messages") AS "messages", '
+                'last("dead_readings") AS "readings", last("received") AS "received"',
+                influx.LEDGER,
+                by=_DEVICE,
+            ),
+            table=True,
+        ),
+        columns=_WHOSE
+        | {"new": "In this range", "messages": "Messages", "readings": "Readings", "received": "Messages in all"},
+        sort="In this range",
+        limit=50,
+    )
+
+
+def _missing() -> Json:
+    return timeseries(
+        "Missing messages",
+        "Sequence numbers that did not come, when that became known; below 0: some came after all. They were lost "
+        "before Weir: in the device, on its way, or in an MQTT broker that was killed.",
+        query(select('sum("missing")', influx.GAPS, by=[INTERVAL], fill="none"), alias="missing"),
+        fill=10,
+        interval=_INTERVAL,
+    )
+
+
+def _gaps() -> Json:
+    names = '"tenant", "site", "device", "missing", "leapt", "first_seq", "last_seq"'
+    return table(
+        "Gaps",
+        "Latest first: ranges of sequence numbers that are missing, or (below 0) were filled. Leapt: the device's "
+        "counter jumped, and no loss is claimed.",
+        query(latest_first(select(names, influx.GAPS), 100), table=True),
+        columns={"Time": "Known at"}
+        | _WHOSE
+        | {"missing": "Missing", "leapt": "Leapt", "first_seq": "From seq", "last_seq": "To seq"},
+        sort="Known at",
+    )
+
+
 def _writes() -> Json:
     return timeseries(
         "Writes to InfluxDB",
@@ -232,11 +315,14 @@ def _writes() -> Json:
 
 
 def _write_time() -> Json:
-    seconds, count = (f'non_negative_difference(max("sink_write_seconds_{part}"))' for part in ("sum", "count"))
+    seconds, count = (
+        f'non_negative_difference(max("sink_write_seconds_{part}")) AS "{part}"' for part in ("sum", "count")
+    )
+    each = select(f"{seconds}, {count}", influx.PIPELINE, by=[INTERVAL, "instance"], fill="none")
     return timeseries(
         "Time of a write",
         "Mean of a write request to InfluxDB. Rising: its disk, or its number of series.",
-        _over_time(f"{seconds} / {count}", "mean"),
+        query(select('sum("sum") / sum("count")', f"({each})", by=[INTERVAL], fill="none"), alias="mean"),
         unit="s",
         low=0,
         interval=_INTERVAL,

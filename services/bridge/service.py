@@ -68,7 +68,7 @@ class Bridge:
         self._health = health
         self._stall = Stall(self._producer, self._forwarder, health, told.kafka.bootstrap)
         self._meter = Meter(self._forwarder)
-        self._reporter = Reporter(self._producer, "bridge", prefix=told.kafka.topic_prefix)
+        self._reporter = Reporter(self._producer, "bridge", name=told.metrics.instance, prefix=told.kafka.topic_prefix)
         self._reports_s = max(options.linger_ms / 1000, 0.002)
         self._receive_maximum = options.receive_maximum
         self._draining = False

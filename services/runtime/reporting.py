@@ -35,11 +35,17 @@ def points_of(collected: Iterable[Metric]) -> list[MetricPoint]:
 
 
 class Reporter:
-    """Sends one `ServiceMetrics` each `interval_s` seconds, when its `report` is called at least that often."""
+    """Sends one `ServiceMetrics` each `interval_s` seconds, when its `report` is called at least that often.
 
-    def __init__(self, producer: Producer, service: str, *, prefix: str = "", interval_s: float = 5.0) -> None:
+    `name` tells this process from others of its service; "" stands for the host's name.
+    """
+
+    def __init__(
+        self, producer: Producer, service: str, *, name: str = "", prefix: str = "", interval_s: float = 5.0
+    ) -> None:
         self._producer = producer
         self._service = service
+        self._name = name or socket.gethostname()
         self._instance = f"{socket.gethostname()}:{os.getpid()}"
         self._topic = prefix + topics.METRICS
         self._interval_us = round(interval_s * 1e6)
@@ -56,6 +62,7 @@ class Reporter:
             instance=self._instance,
             at_us=now_us,
             points=points_of(REGISTRY.collect()),
+            name=self._name,
         )
         try:
             self._producer.produce(self._topic, key=self._service, value=_encode(record))

@@ -49,6 +49,8 @@ class KafkaSettings(_Group):
     password: SecretStr | None = Field(None, description="used with SASL_*")
     password_file: Path | None = Field(None, description="file that holds the password")
     ca_file: Path | None = Field(None, description="PEM file of the authority to trust; default: the system's")
+    cert_file: Path | None = Field(None, description="client certificate, PEM; used with SSL and SASL_SSL")
+    key_file: Path | None = Field(None, description="client certificate's key, PEM")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of every topic, when it is created")
     replication: int = Field(1, ge=1, le=5, description="copies of every topic, when it is created")
     topic_prefix: str = Field(
@@ -86,6 +88,9 @@ class InfluxSettings(_Group):
     org: str = Field("weir", description="organisation; InfluxDB 1.8 ignores it")
     token: SecretStr | None = Field(None, description="API token; `user:password` on InfluxDB 1.8 with auth")
     token_file: Path | None = Field(None, description="file that holds the token")
+    ca_file: Path | None = Field(
+        None, description="PEM file of the authority to trust with https; default: the system's"
+    )
     bucket: str = Field("telemetry", description="bucket for readings, scores, 10 s aggregates, pipeline")
     bucket_long: str = Field("telemetry_long", description="bucket for 1 min and 5 min aggregates, anomalies")
     timeout_s: float = Field(10.0, gt=0, le=120, description="seconds for one write")
@@ -106,6 +111,16 @@ class HttpSettings(_Group):
     """Where a service's /healthz, /readyz and /metrics are served."""
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for probes from other machines")
+
+
+class MetricsSettings(_Group):
+    """What a process calls itself in its metrics."""
+
+    instance: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.-]{0,64}$",
+        description="one per process of a service, and the same after a restart; default: the host's name",
+    )
 
 
 class BridgeOptions(_Group):
@@ -176,6 +191,7 @@ class WeirSettings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 class BridgeSettings(WeirSettings):

@@ -1,7 +1,7 @@
 """Records -> InfluxDB line protocol. Pure; the one place that knows how a line is written.
 
-Numbers are always floats, tags are only `tenant, site, device, sensor` (and `service, topic, reason` of our own
-metrics), times are ns. A number that is not finite is left out, and a line without a field is no line.
+Numbers are always floats, tags are only `tenant, site, device, sensor` (and `service, instance, topic, reason` of our
+own metrics), times are ns. A number that is not finite is left out, and a line without a field is no line.
 """
 
 import math
@@ -158,13 +158,18 @@ class LineEncoder:
     def metrics(self, record: ServiceMetrics) -> Lines:
         """One point for each group of metrics that share their tags.
 
-        The instance is no tag (every restart would be a new series): it moves the time within the microsecond, so
-        that two processes of a service do not overwrite each other.
+        The process is a tag by its name; what it is after a restart moves the time within the microsecond, so that
+        processes without names of their own do not overwrite each other.
         """
         time = record.at_us * 1000 + zlib.crc32(record.instance.encode()) % 1000
         lines: list[bytes] = []
         for point in record.points:
-            tags = (("service", record.service), ("topic", point.topic), ("reason", point.reason))
+            tags = (
+                ("service", record.service),
+                ("instance", record.name),
+                ("topic", point.topic),
+                ("reason", point.reason),
+            )
             written = "".join(f",{name}={_tag(value)}" for name, value in tags if value)
             fields = b",".join(
                 b"%b=%b" % (_tag(name).encode(), _number(value))

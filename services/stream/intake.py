@@ -120,7 +120,9 @@ class Intake(Service):
         self._raw = settings.kafka.topic_prefix + topics.RAW
         self._log = KafkaLog(settings, health, lambda: self._gave_up)
         self.worker = Worker(self._log, open_partition)
-        self._reporter = Reporter(self._log.producer, "stream", prefix=settings.kafka.topic_prefix)
+        self._reporter = Reporter(
+            self._log.producer, "stream", name=settings.metrics.instance, prefix=settings.kafka.topic_prefix
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._closed = asyncio.Event()
         self._gave_up = False

@@ -1,7 +1,8 @@
 """Ten minutes of a small plant's results, as records on the topics: what the dashboards are shown in their tests.
 
 Three pumps of one site, two sensors each, a reading every 2 s. `pump-2` has an anomaly that is over and one that is
-open. Four services report every 5 s; their counters rise, and the ledger adds up.
+open, misses messages, has the most dead letters, and a ledger that does not add up. Four services report every 5 s, the
+stream from two processes; their counters rise, and the whole's ledger adds up.
 """
 
 import math
@@ -11,7 +12,18 @@ from typing import NamedTuple
 from schemas import topics
 from schemas.anomaly import Anomaly, AnomalyPhase
 from schemas.metrics import MetricPoint, ServiceMetrics
-from schemas.telemetry import Aggregate, Clean, ModelState, Score, SensorScore, Severity, TimeSource
+from schemas.telemetry import (
+    Aggregate,
+    Clean,
+    DeviceLedger,
+    Gap,
+    GapPhase,
+    ModelState,
+    Score,
+    SensorScore,
+    Severity,
+    TimeSource,
+)
 
 MINUTE_US = 60_000_000
 STEP_US = 2_000_000
@@ -85,8 +97,50 @@ def _device(tenant: str, device: str, start_us: int) -> Iterator[tuple[str, obje
             ),
         )
     yield from _aggregates(whose, start_us)
+    yield from _ledgers(whose, start_us)
     if device == DEVICES[1]:
         yield from _anomalies(whose, start_us)
+        yield from _gaps(whose, start_us)
+
+
+def _ledgers(whose: dict[str, str], start_us: int) -> Iterator[tuple[str, object]]:
+    for number, step in enumerate((100, 200, 300)):
+        dead = (
+            {}
+            if whose["device"] == DEVICES[0]
+            else {"malformed": number + (10 if whose["device"] == DEVICES[1] else 0)}
+        )
+        lost = 2 if whose["device"] == DEVICES[1] and step == 300 else 0
+        yield (
+            topics.LEDGERS,
+            DeviceLedger(
+                id=f"{whose['device']}:{step}",
+                **whose,
+                received_us=start_us + step * STEP_US - 1,
+                received=step,
+                decoded=step - sum(dead.values()) - lost,
+                redelivered=0,
+                dead_messages=dead,
+                missing_messages=lost,
+                readings_decoded=step,
+                readings_stored=step,
+                readings_duplicates=0,
+                dead_readings={},
+                missing_readings=0,
+            ),
+        )
+
+
+def _gaps(whose: dict[str, str], start_us: int) -> Iterator[tuple[str, object]]:
+    for first, last, phase in (
+        (50, 69, GapPhase.MISSING),
+        (50, 69, GapPhase.WITHDRAWN),
+        (50, 64, GapPhase.MISSING),
+        (1000, 3_000_000, GapPhase.SEQ_JUMP),
+    ):
+        identity = f"{whose['device']}:{first}:{last}:{phase}"
+        at_us = start_us + 100 * STEP_US
+        yield topics.GAPS, Gap(identity, **whose, epoch=0, first_seq=first, last_seq=last, phase=phase, event_us=at_us)
 
 
 def _aggregates(whose: dict[str, str], start_us: int) -> Iterator[tuple[str, object]]:
@@ -144,10 +198,14 @@ def _anomalies(whose: dict[str, str], start_us: int) -> Iterator[tuple[str, obje
 
 
 def _metrics(at_us: int, second: int) -> Iterator[ServiceMetrics]:
-    """Counters as they would stand `second` seconds after the start: 30 messages/s, one in 30 is bad."""
+    """Counters as they would stand `second` seconds after the start: 30 messages/s, one in 30 is bad.
+
+    The stream's are those of each of its two processes, which have half of the messages each.
+    """
     messages, bad = 30.0 * second, 1.0 * second
     readings = 2 * (messages - bad)
     topic = topics.CLEAN
+    half, half_bad, half_readings = messages / 2, bad / 2, readings / 2
     told = {
         "bridge": [
             _point(
@@ -160,20 +218,20 @@ def _metrics(at_us: int, second: int) -> Iterator[ServiceMetrics]:
         ],
         "stream": [
             _point(
-                stream_messages_received_total=messages,
-                stream_messages_decoded_total=messages - bad,
+                stream_messages_received_total=half,
+                stream_messages_decoded_total=half - half_bad,
                 stream_messages_redelivered_total=0.0,
-                stream_readings_decoded_total=readings,
-                stream_readings_stored_total=readings - bad,
+                stream_readings_decoded_total=half_readings,
+                stream_readings_stored_total=half_readings - half_bad,
                 stream_readings_duplicates_total=0.0,
                 stream_lag_messages=12.0,
                 stream_devices=3.0,
                 stream_checkpoints_total=second // 10,
                 stream_checkpoint_seconds_total=second / 200,
             ),
-            _point(reason="malformed", stream_messages_dead_lettered_total=bad),
-            _point(reason="out_of_range", stream_readings_dead_lettered_total=bad),
-            _point(topic=topic, stream_outputs_total=messages),
+            _point(reason="malformed", stream_messages_dead_lettered_total=half_bad),
+            _point(reason="out_of_range", stream_readings_dead_lettered_total=half_bad),
+            _point(topic=topic, stream_outputs_total=half),
         ],
         "sink": [
             _point(
@@ -191,7 +249,8 @@ def _metrics(at_us: int, second: int) -> Iterator[ServiceMetrics]:
         ],
     }
     for service, points in told.items():
-        yield ServiceMetrics(id=f"{service}:{at_us}", service=service, instance="plant:1", at_us=at_us, points=points)
+        for name in (service, "stream-2") if service == "stream" else (service,):
+            yield ServiceMetrics(f"{name}:{at_us}", service, instance="plant:1", at_us=at_us, points=points, name=name)
 
 
 def _point(topic: str = "", reason: str = "", **fields: float) -> MetricPoint:

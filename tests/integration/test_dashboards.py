@@ -46,6 +46,8 @@ def results(kafka: str, influx_version: InfluxVersion, tmp_path_factory: pytest.
         wanted = len(DEVICES) * len(SENSORS) * STEPS
         eventually("all readings are stored", lambda: count(own.url, "readings", "value", tenant) == wanted)
         eventually("all is stored", lambda: sink.metric(f'weir_sink_lag_messages{{topic="{prefix}') == 0)
+        eventually("ledgers are stored", lambda: count(own.url, "ledger", "received", tenant) == 3 * len(DEVICES))
+        eventually("gaps are stored", lambda: count(own.url, "gaps", "first_seq", tenant) == 4)
         eventually("anomalies are stored", lambda: count(own.url, "anomalies", "peak", tenant, "telemetry_long") == 2)
         from_us = end_us - (STEPS + 60) * STEP_US
         yield Results(own.url, tenant, SITE, DEVICES[1], SENSORS, from_us, end_us)
@@ -190,5 +192,38 @@ def test_readings_are_counted_per_second(results: Results):
 @pytest.mark.parametrize("title", ["Ledger of messages", "Ledger of readings"])
 def test_the_ledgers_add_up(results: Results, title: str):
     received, *accounted = single(results, title)
-    assert received > 0
+    second = STEPS * 2 - 5
+    assert received == {"Ledger of messages": 30 * second, "Ledger of readings": 58 * second}[title], "of both workers"
     assert received == sum(accounted)
+
+
+def rows(results: Results, title: str) -> list[dict[str, Any]]:
+    """What a table of the pipeline shows, tags and columns."""
+    [panel] = [p for p in DASHBOARDS["weir-pipeline"]["panels"] if p["title"] == title]
+    [target] = panel["targets"]
+    return [
+        {**series.get("tags", {}), **dict(zip(series["columns"], row, strict=True))}
+        for series in answer(results, target["query"], target["datasource"]["uid"], choices(results)[1], STEP)
+        for row in series["values"]
+    ]
+
+
+def test_a_device_that_does_not_add_up_is_named_and_no_other(results: Results):
+    [row] = rows(results, "Devices that do not add up")
+    assert (row["device"], row["messages"], row["readings"], row["received"]) == (DEVICES[1], 2, 0, 300)
+
+
+def test_dead_letters_are_counted_by_device(results: Results):
+    counted = {
+        row["device"]: (row["new"], row["messages"]) for row in rows(results, "Devices with the most dead letters")
+    }
+    assert counted == {DEVICES[0]: (0, 0), DEVICES[1]: (2, 12), DEVICES[2]: (2, 2)}
+
+
+def test_a_range_that_was_filled_in_part_is_missing_in_part(results: Results):
+    shown_gaps = rows(results, "Gaps")
+    assert sorted((row["missing"], row["leapt"]) for row in shown_gaps if row["missing"]) == [
+        (-20, None), (15, None), (20, None),
+    ]  # fmt: skip
+    assert [row["leapt"] for row in shown_gaps if row["leapt"]] == [2_999_001]
+    assert sum(row["missing"] or 0 for row in shown_gaps) == 15

@@ -228,6 +228,15 @@ def test_metrics_have_no_empty_tags(encoder: LineEncoder):
     ]
 
 
+def test_a_process_is_a_tag_by_its_name_and_not_by_what_changes_when_it_starts_again(encoder: LineEncoder):
+    point = MetricPoint("", "", {"x": 1.0})
+    before, after = (
+        points(encoder.metrics(ServiceMetrics("m", "stream", f"host:{pid}", AT_US, [point], "stream-2")))[0].tags
+        for pid in (1, 2)
+    )
+    assert before == after == {"service": "stream", "instance": "stream-2"}
+
+
 def test_two_processes_of_a_service_do_not_overwrite_each_other_within_a_microsecond(encoder: LineEncoder):
     point = MetricPoint("", "", {"x": 1.0})
     first, second = (points(encoder.metrics(metrics_of(i, point)))[0].time for i in ("host:1", "host:2"))
