@@ -36,7 +36,8 @@ class Influx:
         self._settings = settings
         self._url = settings.url.rstrip("/")
         self._shown = shown_url(self._url)
-        self._http = urllib3.PoolManager(retries=False, timeout=settings.timeout_s)
+        trusted = None if settings.ca_file is None else str(settings.ca_file)
+        self._http = urllib3.PoolManager(retries=False, timeout=settings.timeout_s, ca_certs=trusted)
         token = settings.token
         self._headers = {} if token is None else {"Authorization": f"Token {token.get_secret_value()}"}
 

@@ -5,8 +5,9 @@ as a full queue, not as a lost record. Consumers commit by hand only.
 """
 
 import math
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import (
@@ -52,8 +53,13 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
             "sasl.username": settings.username,
             "sasl.password": settings.password.get_secret_value(),
         }
-    if settings.ca_file is not None:
-        config["ssl.ca.location"] = str(settings.ca_file)
+    for name, path in (
+        ("ssl.ca.location", settings.ca_file),
+        ("ssl.certificate.location", settings.cert_file),
+        ("ssl.key.location", settings.key_file),
+    ):
+        if path is not None:
+            config[name] = str(path)
     return config
 
 
@@ -224,10 +230,13 @@ def bounds_of(
     return {(at.topic, at.partition): (first[at].result().offset, following[at].result().offset) for at in asked}
 
 
-def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) -> Iterator[Message]:
+def read_to_end(
+    settings: KafkaSettings, topic: str, partitions: Iterable[int], since_ms: Mapping[int, int] | None = None
+) -> Iterator[Message]:
     """All records of some partitions up to where they end now; the order holds within each partition.
 
-    The true end: what an open transaction hides is read too.
+    The true end: what an open transaction hides is read too. `since_ms`: partition -> unix ms of the first record that
+    is wanted; all, where it is not named.
 
     Raises:
         KafkaException: A partition cannot be read.
@@ -236,8 +245,9 @@ def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) 
     try:
         name = settings.topic_prefix + topic
         there = bounds(settings, topic, partitions)
-        ends = {p: end for p, (first, end) in there.items() if first < end}
-        client.assign([TopicPartition(name, p, there[p][0]) for p in ends])
+        starts = {p: first for p, (first, _) in there.items()} | _offsets_since(settings, name, since_ms or {})
+        ends = {p: end for p, (_, end) in there.items() if starts[p] < end}
+        client.assign([TopicPartition(name, p, starts[p]) for p in ends])
         while ends:
             for message in client.consume(2000, 0.05):
                 error = message.error()
@@ -249,3 +259,13 @@ def read_to_end(settings: KafkaSettings, topic: str, partitions: Iterable[int]) 
             ends = {at.partition: ends[at.partition] for at in places if at.offset < ends[at.partition]}
     finally:
         client.close()
+
+
+def _offsets_since(settings: KafkaSettings, name: str, since_ms: Mapping[int, int]) -> dict[int, int]:
+    """Partition -> offset of the first record from a time on, beyond every end where there is none."""
+    asked = {TopicPartition(name, p): OffsetSpec.for_timestamp(ms) for p, ms in since_ms.items()}
+    if not asked:
+        return {}
+    answers = admin(settings).list_offsets(asked, request_timeout=30)
+    found = {at.partition: future.result().offset for at, future in answers.items()}
+    return {p: offset if offset >= 0 else sys.maxsize for p, offset in found.items()}

@@ -32,6 +32,7 @@ class InfluxWriter:
             token=settings.token.get_secret_value() if settings.token else "none",
             org=settings.org,
             timeout=round(settings.timeout_s * 1000),
+            ssl_ca_cert=None if settings.ca_file is None else str(settings.ca_file),
         )
         self._service = WriteService(self._client.api_client)
         self._org = settings.org
