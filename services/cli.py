@@ -210,6 +210,38 @@ def trace(
 
 
 @app.command(rich_help_panel=LOOK)
+def audit(
+    *,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Messages since: 1h, 2d, or a time. Default: all that is there.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Messages before. Default: now.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="TENANT/DEVICE", help="Of this device only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Account for every message and reading anew, from Kafka and InfluxDB, and name each that is missing.
+
+    Exit code 0 where everything is accounted for, else 1. It writes nothing; memory is bounded, time is not.
+    """
+    from services.console import ending
+    from services.console.audit import run
+    from services.console.times import parse_moment
+    from services.runtime.clock import now_us
+
+    def command() -> int:
+        now = now_us()
+        options = run.AuditOptions(
+            since_us=None if since is None else parse_moment(since, now),
+            until_us=None if until is None else parse_moment(until, now),
+            device=device,
+            as_json=as_json,
+        )
+        return run.run(options)
+
+    ending.run(command)
+
+
+@app.command(rich_help_panel=LOOK)
 def doctor() -> None:
     """Check everything that Weir needs, and name the fix of what is wrong; exit code 0 or 1."""
     from services.console import doctor, ending

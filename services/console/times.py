@@ -1,5 +1,6 @@
 """Times as a person types them and reads them."""
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -8,6 +9,8 @@ from services.runtime.errors import ConfigurationError
 
 _UNITS: Final = ((10**11, 1_000_000, 1), (10**14, 1000, 1), (10**17, 1, 1), (10**20, 1, 1000))
 """(numbers below this, times, by) to µs: s, ms, µs and ns, told apart by their size."""
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|min|h|d)")
+_SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _FORMS: Final = "give ISO 8601 (2026-05-01T12:00:00Z) or unix time in s, ms or µs"
 
 
@@ -27,6 +30,18 @@ def parse_time(text: str) -> int:
             # Whole numbers stay whole: a float cannot hold today's ns.
             return int(stripped) * times // by if stripped.isdecimal() else round(number * times / by)
     raise ConfigurationError(f"{text!r} is no time: {_FORMS}")
+
+
+def parse_moment(text: str, now_us: int) -> int:
+    """Unix µs of a duration before now (`90s`, `15m`, `1h`, `2d`), or of a time as `parse_time` reads it.
+
+    Raises:
+        ConfigurationError: Neither of these.
+    """
+    duration = _DURATION.fullmatch(text.strip())
+    if duration is None:
+        return parse_time(text)
+    return now_us - round(float(duration[1]) * _SECONDS[duration[2]] * 1e6)
 
 
 def iso(us: int) -> str:

@@ -92,6 +92,19 @@ def message(
     return raw(payload, received=arrived, dup=dup, device=device, site=site, tenant=tenant)
 
 
+def replay(record: RawRecord, of: str, readings: str | None = None) -> RawRecord:
+    """The record as `weir dead-letter replay` sends it again."""
+    told = {headers.REPLAY_OF: of.encode()} | ({headers.REPLAY_READINGS: readings.encode()} if readings else {})
+    return record._replace(headers=record.headers | told)
+
+
+def corrected(device: PartitionPipeline) -> None:
+    """The devices under a type that allows a flow of 1000, as a worker that was started again has them."""
+    for known in device._devices._devices.values():
+        known.kind = DeviceType(sensors={"flow": SensorType(high=1000.0)})
+        known.sensor_types = known.kind.sensors
+
+
 def log(records: Iterable[RawRecord], start: int = 0) -> list[RawRecord]:
     """The records as they stand in a partition: offsets in order."""
     return [record._replace(offset=start + i) for i, record in enumerate(records)]

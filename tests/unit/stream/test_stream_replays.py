@@ -1,29 +1,27 @@
 """A dead letter replayed: what was refused goes through once it can, exactly once; what was stored stays as it is."""
 
 import pytest
-from stream_builders import at, buried, cleaned, feed, ledgers_add_up, message, only, pipeline, raw
+from stream_builders import (
+    at,
+    buried,
+    cleaned,
+    corrected,
+    feed,
+    ledgers_add_up,
+    message,
+    only,
+    pipeline,
+    raw,
+    replay,
+)
 
 from schemas import raw as headers
 from schemas import topics
 from schemas.reasons import Reason
-from services.stream.device_types import DeviceType, DeviceTypes, SensorType
+from services.stream.device_types import SensorType
 from services.stream.recovery import merge
 
 NARROW = {"flow": SensorType(high=100.0)}
-
-
-def replay(record, of, readings=None):
-    """The record as `weir dead-letter replay` sends it again."""
-    told = {headers.REPLAY_OF: of.encode()} | ({headers.REPLAY_READINGS: readings.encode()} if readings else {})
-    return record._replace(headers=record.headers | told)
-
-
-def corrected(device):
-    """The same device under a type that allows more, as a worker that was started again has it."""
-    wide = DeviceTypes({"generic": DeviceType(sensors={"flow": SensorType(high=1000.0)})}, [])
-    for known in device._devices._devices.values():
-        known.kind = wide.of(known.key)
-        known.sensor_types = known.kind.sensors
 
 
 @pytest.mark.parametrize(
