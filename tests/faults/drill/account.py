@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tests.faults.drill import alarms_oracle
 from tests.faults.drill.diary import FleetRecord
-from tests.faults.drill.evidence import Entry, Evidence, distinct
+from tests.faults.drill.evidence import AnomalyPoint, Entry, Evidence, distinct
 from tests.faults.drill.letters import Letters, Reading
 from tests.faults.drill.told import DeviceStory, time_ns
 from tests.faults.drill.verdict import Verdict
@@ -103,7 +103,11 @@ class Account:
             seq, at_us = entry.fields["seq"], entry.fields["event_us"]
             point = points.get(time_ns(at_us, seq))
             said = (entry.fields["score"], entry.fields["alarm_score"])
-            if point != said and seq not in self._letters.scores:
+            if seq in self._letters.scores:
+                continue
+            if point is None:
+                self._verdict.lost.append(f"{self._device} seq {seq}: its score is not in InfluxDB")
+            elif point != said:
                 self._verdict.wrong.append(f"{self._device} seq {seq}: its score is {said}, in InfluxDB {point}")
 
     def windows(self, windows: DeviceWindows, now_us: int, idle_emit_s: float) -> None:
@@ -140,11 +144,26 @@ class Account:
         """Each alarm that the windows and anomalies ask for came once, and no other."""
         anomalies = [entry.fields for entry in self._distinct("anomalies")]
         self._verdict.add(alarms_oracle.judge_anomalies(self._device, anomalies))
+        self._anomaly_points(anomalies)
         steps = [*alarms_oracle.level_steps(windows), *alarms_oracle.anomaly_steps(anomalies)]
         events = [entry.fields for entry in self._distinct("alarms")]
         self._verdict.add(alarms_oracle.judge_alarms(self._device, steps, events))
 
     # ----------------------------------------------------------------------------------------------------------- parts
+
+    def _anomaly_points(self, anomalies: list[dict[str, Any]]) -> None:
+        """InfluxDB holds the last step of each anomaly."""
+        last = {anomaly["anomaly"]: anomaly for anomaly in anomalies}
+        points = {key[1]: point for key, point in self._evidence.anomaly_points.items() if key[0] == self._device}
+        for name, anomaly in last.items():
+            point = points.pop(anomaly["opened_us"], None)
+            said = AnomalyPoint(float(anomaly["phase"] != "closed"), anomaly["peak"], anomaly["severity"])
+            if point is None and name not in self._letters.anomalies:
+                self._verdict.lost.append(f"{self._device}: the anomaly {name} is not in InfluxDB")
+            elif point != said and name not in self._letters.anomalies:
+                self._verdict.wrong.append(f"{self._device}: the anomaly {name} is {said}, in InfluxDB {point}")
+        for opened_us in points:
+            self._verdict.wrong.append(f"{self._device}: InfluxDB has an anomaly at {opened_us} that is on no topic")
 
     def _distinct(self, name: str) -> list[Entry]:
         found = distinct(getattr(self._evidence, name).get(self._device, []))

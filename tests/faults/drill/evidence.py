@@ -29,6 +29,14 @@ class ScorePoint(NamedTuple):
     alarm_score: float
 
 
+class AnomalyPoint(NamedTuple):
+    """What InfluxDB holds of an anomaly; `open` is 1.0 until it closes."""
+
+    open: float
+    peak: float
+    severity: str
+
+
 @dataclass
 class Evidence:
     """Lists are in the order of the log; `device` is the device's id. Repeats are kept."""
@@ -49,6 +57,8 @@ class Evidence:
     """(device, sensor, width in µs, start in µs) -> fields of the point."""
     score_points: dict[str, dict[int, ScorePoint]] = field(default_factory=dict)
     """device -> time in ns -> the device's own score."""
+    anomaly_points: dict[tuple[str, int], AnomalyPoint] = field(default_factory=dict)
+    """(device, opened in µs)."""
     posts: list[Post] | None = None
     """None where there is no webhook."""
 

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.faults.drill.evidence import Evidence, ScorePoint
+from tests.faults.drill.evidence import AnomalyPoint, Evidence, ScorePoint
 from tests.faults.drill.workload import TENANT
 
 SECOND_US: Final = 1_000_000
@@ -39,6 +39,10 @@ class InfluxReader:
                     fields = dict(zip(columns, row, strict=True))
                     key = (tags["device"], tags["sensor"], width_us, fields.pop("time") // 1000)
                     evidence.windows[key] = fields
+        chosen = "SELECT open, peak, severity FROM anomalies"
+        for tags, _, rows in self._series("telemetry_long", chosen, site, "device"):
+            for at_ns, *fields in rows:
+                evidence.anomaly_points[tags["device"], at_ns // 1000] = AnomalyPoint(*fields)
         chosen = "SELECT score, alarm_score FROM scores"
         for tags, _, rows in self._series("telemetry", chosen, site, "device", "AND sensor = ''"):
             evidence.score_points[tags["device"]] = {at: ScorePoint(*scores) for at, *scores in rows}

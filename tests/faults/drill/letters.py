@@ -27,6 +27,8 @@ class Letters:
         """Sequence numbers of scores that InfluxDB refused."""
         self.windows: set[tuple[str, int, int]] = set()
         """Windows that InfluxDB refused."""
+        self.anomalies: set[str] = set()
+        """Anomalies of which InfluxDB refused a step."""
         self.strange: list[str] = []
         """Dead letters of what this device never sent."""
         self._device = device
@@ -47,11 +49,13 @@ class Letters:
         elif letter["topic"] == "telemetry.aggregates":
             window = json.loads(payload)
             self.windows.add((window["sensor"], window["width_us"], window["start_us"]))
+        elif letter["topic"] == "telemetry.anomalies":
+            self.anomalies.add(json.loads(payload)["anomaly"])
         elif letter["topic"] == "telemetry.clean":
             self._bury(json.loads(payload)["seq"], sensor)
         elif payload in self._poison:
             self.poison[self._poison[payload]] += 1
-        else:
+        elif letter["topic"] == "telemetry.raw":
             seq = seq_of(payload)
             if seq is None:
                 self.strange.append(f"{self._device}: dead-lettered, but never sent: {payload[:60]!r}")

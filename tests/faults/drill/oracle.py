@@ -47,17 +47,17 @@ def judge(
 
 
 def windows_due_us(record: FleetRecord, idle_emit_s: float = IDLE_EMIT_S) -> int:
-    """When, by the wall clock (µs), every window of a fleet that has stopped is closed or shown, and in InfluxDB.
+    """When, by the wall clock (µs), every window of a fleet that has stopped just now is closed or shown for good.
 
     The record's clocks are the devices'; those that run ahead by more than 5 min are taken for the bridge's.
     """
-    now_us = time.time_ns() // 1000
+    stopped_us = time.time_ns() // 1000
     widest_us = max(HORIZON_US)
     ends = [0]
     for sent in record.sent.values():
-        last_us = event_us(max(sent.values(), default=0), now_us)
+        last_us = event_us(max(sent.values(), default=0), stopped_us)
         ends.append(last_us - last_us % widest_us + widest_us)
-    return max(*ends, now_us + round(idle_emit_s * 1e6)) + SHOWN_WITHIN_US
+    return max(*ends, stopped_us + round(idle_emit_s * 1e6)) + SHOWN_WITHIN_US
 
 
 def judge_evidence(

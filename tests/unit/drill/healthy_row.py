@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas import topics
+from schemas import influx, topics
 from services.alerts import rules
 from services.alerts.engine import aggregate_step, anomaly_step
 from services.alerts.state import Watch
@@ -21,7 +21,7 @@ from services.stream.device_types import load_device_types
 from services.stream.pipeline import Output, PartitionPipeline
 from tests.faults import drill
 from tests.faults.drill.diary import FleetRecord
-from tests.faults.drill.evidence import Evidence, RawMessage, ScorePoint
+from tests.faults.drill.evidence import AnomalyPoint, Evidence, RawMessage, ScorePoint
 from tests.faults.drill.kafka_log import TOPICS
 from tests.faults.drill.workload import TENANT, Workload
 
@@ -137,6 +137,10 @@ def _fill(row: HealthyRow, published: list[Output]) -> None:
         getattr(evidence, name).setdefault(device, []).append(read(value))
         if topic == topics.ALERT_EVENTS:
             evidence.posts.append((record.id, value))
+        if topic == topics.ANOMALIES:
+            row.lines.setdefault(influx.BUCKET_LONG, []).extend(encoder.anomaly(record).lines)
+            point = AnomalyPoint(float(record.phase != "closed"), record.peak, str(record.severity))
+            evidence.anomaly_points[device, record.opened_us] = point
         if topic in lines_of:
             bucket, lines = lines_of[topic](record)
             row.lines.setdefault(bucket, []).extend(lines)

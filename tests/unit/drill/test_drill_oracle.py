@@ -313,6 +313,20 @@ def test_another_score_in_influxdb_is_found(row):
     at = sorted(points)[NUMBER]
     points[at] = ScorePoint(0.9, 0.9)
     assert only(judged(row))[0] == "wrong"
+    del points[at]
+    assert only(judged(row))[0] == "lost"
+
+
+def test_an_anomaly_that_influxdb_has_not_or_otherwise_or_alone_is_found(row):
+    points = row.evidence.anomaly_points
+    ((key, point),) = points.items()
+    points[key] = point._replace(open=0.0)
+    assert only(judged(row))[0] == "wrong"
+    del points[key]
+    assert only(judged(row))[0] == "lost"
+    points[key] = point
+    points[key[0], key[1] + 1] = point
+    assert only(judged(row))[0] == "wrong"
 
 
 def test_a_gap_over_what_came_and_one_over_what_was_never_sent_are_found(row):
