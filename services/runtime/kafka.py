@@ -7,8 +7,9 @@ as a full queue, not as a lost record. Consumers commit by hand only.
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import (
     Consumer,
@@ -123,7 +124,9 @@ def ensure_topics(
         Unavailable: Kafka did not answer by the deadline.
         ConfigurationError: Topics have unequal partition counts, which would part a device from its state.
     """
-    client, backoff = admin(settings), Backoff(limit_s=2.0)
+    complaints: deque[KafkaError] = deque(maxlen=20)
+    client = AdminClient(client_config(settings) | {"error_cb": complaints.append})
+    backoff = Backoff(limit_s=2.0)
     deadline = time.monotonic() + deadline_s
     away = False
     while not should_stop():
@@ -131,10 +134,12 @@ def ensure_topics(
             partitions = _create_and_check(client, settings)
         except (KafkaException, TimeoutError) as error:
             _raise_if_hopeless(error)
+            client.poll(0)
+            why = _refusal(complaints, settings) or str(error)
             if time.monotonic() > deadline:
-                raise Unavailable(f"Kafka at {settings.bootstrap} did not answer: {error}") from error
+                raise Unavailable(f"Kafka at {settings.bootstrap} did not answer: {why}") from error
             if not away:
-                log.warning("kafka_unavailable", bootstrap=settings.bootstrap, error=str(error))
+                log.warning("kafka_unavailable", bootstrap=settings.bootstrap, error=why)
                 away = True
             time.sleep(backoff.next_s())
         else:
@@ -152,6 +157,24 @@ _HOPELESS = frozenset(
         KafkaError.POLICY_VIOLATION,
     }
 )
+
+
+_REFUSED: Final = {
+    KafkaError._AUTHENTICATION: "correct WEIR_KAFKA__USERNAME, __PASSWORD and __SASL_MECHANISM",  # noqa: SLF001
+    KafkaError._SSL: "correct WEIR_KAFKA__CA_FILE, __CERT_FILE, __KEY_FILE or the name in __BOOTSTRAP",  # noqa: SLF001
+}
+"""What librdkafka says of a refused connection, beside the time-out of whatever was asked -> the fix."""
+
+
+def _refusal(complaints: Sequence[KafkaError], settings: KafkaSettings) -> str | None:
+    """Why Kafka does not let us in, with the fix; None: nothing says that it is more than away."""
+    for complaint in complaints:
+        if complaint.code() in _REFUSED:
+            return f"{complaint.str()}; {_REFUSED[complaint.code()]}"
+    if "SSL" in settings.security_protocol and complaints and "refused" not in complaints[-1].str():
+        # With TLS 1.3 a broker that does not like our certificate hangs up after the handshake.
+        return f"{complaints[-1].str()}; it may want WEIR_KAFKA__CERT_FILE and __KEY_FILE, of an authority it trusts"
+    return None
 
 
 def _raise_if_hopeless(error: Exception) -> None:
