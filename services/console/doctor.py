@@ -18,6 +18,7 @@ from services.console.health_probe import HealthProbe
 from services.console.influx import Influx, shown_url
 from services.console.kafka_checks import check_kafka
 from services.console.mqtt_checks import check_mqtt
+from services.console.mqtt_queue import check_queue
 from services.runtime import settings
 from services.runtime.errors import ConfigurationError, ExitCode, Unavailable
 from services.runtime.routes import load_routes
@@ -54,6 +55,7 @@ def _checks() -> Iterator[Check]:
     yield from _files(told)
     yield from check_kafka(told.kafka)
     yield from check_mqtt(told.mqtt)
+    yield from check_queue(told.mqtt)
     yield from check_influx(told.influx)
     yield from _services(told, stack)
     yield check_disk(stack.run_dir if stack else Path.cwd())

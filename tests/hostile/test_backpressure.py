@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import threading
 import time
 import uuid
@@ -15,16 +16,21 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from bridge_process import BridgeProcess, free_port, read, wait_until
+from bridge_process import BridgeProcess, Devices, free_port, read, wait_until
 from influx import OwnInflux, count
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from sink_process import SinkProcess, eventually, produce
 
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from schemas import mqtt, topics
 from schemas.telemetry import Clean, TimeSource
+from services.console.checks import Verdict
+from services.console.mqtt_checks import refusal
+from services.console.mqtt_queue import DROPPED, check_queue, numbers
 from services.runtime import kafka as runtime_kafka
-from services.runtime.settings import KafkaSettings
+from services.runtime.settings import KafkaSettings, MqttSettings
 
 pytestmark = pytest.mark.slow
 
@@ -189,3 +195,40 @@ def test_with_influxdb_away_the_sink_stops_reading_stays_small_and_catches_up(ka
         assert resident_bytes(sink.process.pid) - before < 2 * FLAT_BYTES
     finally:
         sink.kill()
+
+
+def test_mosquittos_queue_ends_at_its_bytes_and_the_doctor_says_what_was_dropped(tmp_path):
+    port, configuration = free_port(), tmp_path / "mosquitto.conf"
+    lines = ("max_queued_messages 0", "max_queued_bytes 1000000", "sys_interval 1", "allow_anonymous true")
+    configuration.write_text("\n".join([f"listener {port} 127.0.0.1", *lines, "user root", ""]))
+    command = ["/usr/sbin/mosquitto", "-c", str(configuration)]
+    broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    told = MqttSettings(port=port)
+    try:
+        wait_until(lambda: refusal(told) is None, "the broker answers")
+        away = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="absent", protocol=paho.MQTTv5)
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 3600
+        granted: list[object] = []
+        away.on_subscribe = lambda *_args: granted.append(1)
+        away.connect("127.0.0.1", port, clean_start=False, properties=properties)
+        away.loop_start()
+        away.subscribe("weir/v1/#", qos=1)
+        wait_until(lambda: bool(granted), "the absent bridge has a session")
+        away.disconnect()
+        away.loop_stop()
+        wait_until(lambda: bool(numbers(told)), "the broker counts")
+        assert [check.verdict for check in check_queue(told)] == [Verdict.OK]
+
+        before = resident_bytes(broker.pid)
+        devices = Devices(("127.0.0.1", port), "acme")
+        devices.publish_readings(20_000, devices=5, padding=1000)
+        devices.close()
+        wait_until(lambda: numbers(told).get(DROPPED, 0) > 15_000, "the broker tells of what it dropped")
+        assert resident_bytes(broker.pid) - before < 10_000_000
+        (check,) = check_queue(told)
+        assert check.verdict is Verdict.WARNING
+        assert "dropped" in check.found
+    finally:
+        broker.terminate()
+        broker.wait()
