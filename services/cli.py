@@ -4,11 +4,15 @@ Each command's work is done elsewhere: services in their own folder, everything 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from schemas.reasons import Reason, Stage
 from services.runtime import process
+
+if TYPE_CHECKING:
+    from services.console.dead_letters.letters import Choice
 
 app = typer.Typer(
     name="weir",
@@ -247,6 +251,91 @@ def doctor() -> None:
     from services.console import doctor, ending
 
     ending.run(doctor.run)
+
+
+dead_letter = typer.Typer(help="What could not be processed: list it, look at it, send it again.", no_args_is_help=True)
+app.add_typer(dead_letter, name="dead-letter", rich_help_panel=LOOK)
+
+_REASON = Annotated[Reason | None, typer.Option(help="For this reason only.")]
+_STAGE = Annotated[Stage | None, typer.Option(help="Refused at this stage only.")]
+_DEVICE = Annotated[str | None, typer.Option(metavar="TENANT/DEVICE", help="Of this device only.")]
+_SINCE = Annotated[str | None, typer.Option(metavar="TIME", help="Written since: 1h, 2d, or a time.")]
+_UNTIL = Annotated[str | None, typer.Option(metavar="TIME", help="Written before.")]
+
+
+def _choice(
+    reason: Reason | None, stage: Stage | None, device: str | None, since: str | None, until: str | None
+) -> "Choice":
+    from services.console.dead_letters.letters import Choice
+    from services.console.times import parse_moment
+    from services.runtime.clock import now_us
+
+    return Choice(
+        reason=reason,
+        stage=stage,
+        device=device,
+        since_us=None if since is None else parse_moment(since, now_us()),
+        until_us=None if until is None else parse_moment(until, now_us()),
+    )
+
+
+@dead_letter.command("list")
+def list_dead_letters(
+    *,
+    reason: _REASON = None,
+    stage: _STAGE = None,
+    device: _DEVICE = None,
+    since: _SINCE = None,
+    until: _UNTIL = None,
+    last: Annotated[int, typer.Option(min=0, max=10_000, help="Show so many, newest last.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Count dead letters by reason, and show the last ones."""
+    from services.console import ending
+    from services.console.dead_letters import run
+
+    ending.run(lambda: run.list_(_choice(reason, stage, device, since, until), last, as_json=as_json))
+
+
+@dead_letter.command("show")
+def show_dead_letter(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `weir dead-letter list` shows it.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show all of one dead letter: why, where it stands, what would fix it, its bytes."""
+    from services.console import ending
+    from services.console.dead_letters import run
+
+    ending.run(lambda: run.show(letter_id, as_json=as_json))
+
+
+@dead_letter.command("replay")
+def replay_dead_letters(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or choose by the options.")] = None,
+    *,
+    reason: _REASON = None,
+    stage: _STAGE = None,
+    device: _DEVICE = None,
+    since: _SINCE = None,
+    until: _UNTIL = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what was replayed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Send dead letters' messages again, after what was wrong with them has been put right.
+
+    They take the path of any message, under their first received time, and the ledger counts them as received. Readings
+    that went through the first time, or in an earlier replay, are not stored again.
+    """
+    from services.console import ending
+    from services.console.dead_letters import run
+
+    def command() -> int:
+        choice = _choice(reason, stage, device, since, until)
+        return run.replay(run.ReplayOptions(ids=tuple(ids or ()), choice=choice, again=again, dry_run=dry_run, yes=yes))
+
+    ending.run(command)
 
 
 config = typer.Typer(help="What Weir is told.", no_args_is_help=True)
