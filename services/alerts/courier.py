@@ -68,6 +68,7 @@ class Courier:
         settled = self.collect(now_s)
         while self._send(now_s):
             settled += self.collect(now_s)
+        metrics.IN_FLIGHT.labels(self._carrier.channel).set(self._lane.in_flight)
         return settled
 
     def collect(self, now_s: float) -> list[Entry]:

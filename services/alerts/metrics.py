@@ -36,6 +36,11 @@ DROPPED = Counter(
     ["reason"],
 )
 PENDING = Gauge("weir_alerts_pending_notifications", "Notifications not yet sent. Growing: a channel is away.")
+IN_FLIGHT = Gauge(
+    "weir_alerts_notifications_in_flight",
+    "Notifications being sent, by channel. Stuck at the channel's limit: it answers slowly, or not at all.",
+    ["reason"],
+)
 LATENESS = Histogram(
     "weir_alerts_event_to_sent_seconds",
     "From reading the record that decided to the channel's yes. Over 5 s: a channel is slow, or Kafka.",

@@ -23,6 +23,7 @@ log = logging.get("bridge")
 
 _IDLE_S: Final = 0.25
 """Longest sleep while nothing is in flight; a message ends it at once."""
+_LEAST_QUEUE_BYTES: Final = 4 * 1024 * 1024
 _STALLED_S: Final = 5.0
 """Kafka counts as away when it has taken nothing of what it was given for this long."""
 
@@ -51,9 +52,12 @@ class Bridge:
 
     def __init__(self, told: BridgeSettings, routes: Routes, health: Health) -> None:
         options = told.bridge
-        # Small, so that reconnects during an outage of Kafka cannot pile up repeats in the producer.
+        # Small, so that reconnects during an outage of Kafka cannot pile up repeats in the producer, and QoS 0 nothing.
         self._producer = kafka.producer(
-            told.kafka, linger_ms=options.linger_ms, queue_messages=max(1000, 4 * options.receive_maximum)
+            told.kafka,
+            linger_ms=options.linger_ms,
+            queue_messages=max(1000, 4 * options.receive_maximum),
+            queue_bytes=max(_LEAST_QUEUE_BYTES, 2 * options.receive_maximum * options.max_payload_bytes),
         )
         envelope = Envelope(routes, max_payload_bytes=options.max_payload_bytes, prefix=told.kafka.topic_prefix)
         self._forwarder = Forwarder(envelope, self._producer, self._acknowledge, most_parked=options.receive_maximum)

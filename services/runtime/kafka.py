@@ -36,6 +36,8 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ASK_S = 3.0
 """One try to reach Kafka; short, so that a service which waits for it can be stopped."""
 
+QUEUE_BYTES = 256 * 1024 * 1024
+
 
 def client_config(settings: KafkaSettings) -> dict[str, Any]:
     """What every client needs: where the brokers are, and how to prove who we are."""
@@ -64,8 +66,17 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
     return config
 
 
-def producer(settings: KafkaSettings, *, linger_ms: float = 5.0, queue_messages: int = 100_000) -> Producer:
-    """An idempotent producer. `produce` raises BufferError at `queue_messages`: poll, and stop reading meanwhile."""
+def producer(
+    settings: KafkaSettings,
+    *,
+    linger_ms: float = 5.0,
+    queue_messages: int = 100_000,
+    queue_bytes: int = QUEUE_BYTES,
+) -> Producer:
+    """An idempotent producer.
+
+    `produce` raises BufferError at `queue_messages` or `queue_bytes`: poll, and stop reading meanwhile.
+    """
     return Producer(
         client_config(settings)
         | {
@@ -76,7 +87,7 @@ def producer(settings: KafkaSettings, *, linger_ms: float = 5.0, queue_messages:
             "linger.ms": linger_ms,
             "compression.type": "lz4",
             "queue.buffering.max.messages": queue_messages,
-            "queue.buffering.max.kbytes": 256 * 1024,
+            "queue.buffering.max.kbytes": max(1, queue_bytes // 1024),
             "message.max.bytes": 8 * 1024 * 1024,
         }
     )

@@ -6,10 +6,16 @@ from collections.abc import Iterable
 
 import msgspec
 from confluent_kafka import Producer
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import REGISTRY, Gauge, Metric
 
 from schemas import topics
 from schemas.metrics import MetricPoint, ServiceMetrics
+
+QUEUED = Gauge(
+    "weir_producer_queued_records",
+    "Records handed to Kafka's producer and not yet durable. Stuck high: Kafka is slow or away; the service stops"
+    " reading at the queue's limit.",
+)
 
 _encode = msgspec.json.Encoder().encode
 _PREFIX = "weir_"
@@ -56,6 +62,7 @@ class Reporter:
         if now_us < self._next_us:
             return
         self._next_us = now_us + self._interval_us
+        QUEUED.set(len(self._producer))
         record = ServiceMetrics(
             id=f"{self._service}:{self._instance}:{now_us}",
             service=self._service,

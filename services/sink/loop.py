@@ -108,8 +108,10 @@ class Sink:
             self._graveyard.deliver(letters, lambda: self._wait(0.0))
         except BatchAbandoned:
             self._source.rewind()
+            metrics.IN_HAND.set(0)
             return
         self._source.acknowledge()
+        metrics.IN_HAND.set(0)
         _count(batch, letters)
 
     def greet(self) -> None:
@@ -128,6 +130,7 @@ class Sink:
             self._polled_s = self._clock_s()
             batch.add(records)
             full = len(records) == _READ_RECORDS
+            metrics.IN_HAND.set(batch.size)
 
     def _store(self, batch: Batch) -> list[DeadLetter]:
         """Store every line that InfluxDB takes; returns the dead letters of the others."""

@@ -17,6 +17,10 @@ LINES: Final = Counter(
     "Lines that InfluxDB has confirmed; a replay counts again.",
     ["topic"],
 )
+IN_HAND: Final = Gauge(
+    "weir_sink_lines_in_hand",
+    "Lines read from Kafka and not yet confirmed by InfluxDB; no more are read meanwhile. Standing: InfluxDB is away.",
+)
 WRITES: Final = Counter(
     "weir_sink_writes_total",
     "Write requests by how they ended. `later` rising: InfluxDB is away or overloaded; `misconfigured`: mend token, "

@@ -124,6 +124,7 @@ def test_with_kafka_away_the_bridge_stays_as_small_as_it_was_and_acknowledges_no
         sent = load.finish()
         assert bridge.metric(acknowledged) == first
         assert bridge.get("/readyz")[0] == 503
+        assert RECEIVE_MAXIMUM <= bridge.metric("weir_producer_queued_records") < 4 * RECEIVE_MAXIMUM
         print(f"{how}: {before / 1e6:.1f} MB, then at most {max(sizes) / 1e6:.1f}; unacked {max(unacked):.0f}")
         assert max(sizes) - before < FLAT_BYTES
         # What one read of the socket holds may come on top.
@@ -183,6 +184,7 @@ def test_with_influxdb_away_the_sink_stops_reading_stays_small_and_catches_up(ka
         eventually("lag shows what waits", lambda: sink.metric(lag) == sent)
         assert sink.metric(read_records) == 5000, "nothing was taken as stored"
         assert not sink.ready()
+        assert sink.metric("weir_sink_lines_in_hand") > 0
         print(f"{before / 1e6:.1f} MB, then at most {max(sizes) / 1e6:.1f}")
         assert max(sizes) - before < FLAT_BYTES
 
