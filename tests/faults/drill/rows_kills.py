@@ -9,7 +9,7 @@ from tests.faults.drill.scene import Bite, DidNotBite, Scene
 
 TRIES = 5
 """A kill can fall between two messages, or right after a commit: tried so often until it shows."""
-LATENCY_S = 0.4
+LATENCY_S = 1.0
 """Added each way, so that a commit reaches Kafka this much after the state that it covers."""
 RECEIVE_MAXIMUM = 256
 
@@ -27,8 +27,11 @@ def _bridge(scene: Scene) -> Bite:
     return lambda: f"{scene.marked_repeats()} messages redelivered by the broker (DUP), kill {tries}"
 
 
-def kill_before_commit(scene: Scene) -> str:
-    """SIGKILL the stream worker that has just written its state, before its commit; returns its name."""
+def kill_before_commit(scene: Scene) -> bool:
+    """SIGKILL the stream worker that has just written its state, before its commit.
+
+    Returns whether its successor was given messages again that the state has applied already.
+    """
     state, link = scene.view.state, scene.plant.links["stream-kafka"]
     link.slow(LATENCY_S)
     state.follow()
@@ -42,7 +45,7 @@ def kill_before_commit(scene: Scene) -> str:
     wrote = min(scene.until(written, 40, "a stream worker writes its state"))
     scene.plant.kill(owners[wrote])
     link.slow(0.0)
-    return owners[wrote]
+    return scene.patient(lambda: replayed(scene) > 0, 20)
 
 
 def replayed(scene: Scene) -> float:
@@ -51,11 +54,7 @@ def replayed(scene: Scene) -> float:
 
 
 def _stream_one(scene: Scene) -> Bite:
-    def strike() -> bool:
-        kill_before_commit(scene)
-        return scene.patient(lambda: replayed(scene) > 0, 20)
-
-    tries = scene.try_again(strike, TRIES)
+    tries = scene.try_again(lambda: kill_before_commit(scene), TRIES)
     scene.healed()
     return lambda: f"{replayed(scene):.0f} messages replayed and skipped, kill {tries}"
 
@@ -96,7 +95,7 @@ def _alerts(scene: Scene) -> Bite:
 
     def strike() -> bool:
         link, states = scene.plant.links["alerts-kafka"], scene.view.alert_state
-        link.slow(LATENCY_S)
+        link.slow(LATENCY_S / 2)
         before = states.follow()
         scene.until(lambda: states.follow() > before, 40, "alerts write their state")
         scene.plant.kill("alerts")

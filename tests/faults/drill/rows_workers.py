@@ -4,7 +4,7 @@ import time
 
 from tests.faults.drill.plant import STREAMS
 from tests.faults.drill.row import Row
-from tests.faults.drill.rows_kills import kill_before_commit, replayed
+from tests.faults.drill.rows_kills import TRIES, kill_before_commit, replayed
 from tests.faults.drill.scene import Bite, DidNotBite, Scene
 
 ASSIGNMENTS = 8
@@ -48,8 +48,7 @@ def _zombie(scene: Scene) -> Bite:
     tries = scene.try_again(strike, ZOMBIES)
     scene.healed()
     # And once more the state is ahead of what is committed: what is replayed must be skipped.
-    kill_before_commit(scene)
-    scene.patient(lambda: replayed(scene) > 0, 20)
+    scene.try_again(lambda: kill_before_commit(scene), TRIES)
     scene.healed()
 
     def bite() -> str:

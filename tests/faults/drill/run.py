@@ -4,7 +4,8 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
@@ -18,7 +19,7 @@ from tests.faults.drill.oracle import judge, windows_due_us
 from tests.faults.drill.plant import Plant, Timeout
 from tests.faults.drill.report import Result
 from tests.faults.drill.row import Row
-from tests.faults.drill.scene import DidNotBite, Scene, View
+from tests.faults.drill.scene import Bite, DidNotBite, Scene, View
 from tests.faults.drill.workload import TENANT, Workload
 
 LAST_WORD_S = 40.0
@@ -74,33 +75,27 @@ class Run:
         scene = Scene(self._plant, self._view, workload, fleet, chance)
         began = time.monotonic()
         self._view.reset()
+        bite: Bite | None = None
         fleet.start()
-        try:
+        with _noting(result):
             fleet.wait_connected()
             scene.steady()
             bite = row.play(scene)
             scene.steady(2.0, 4.0)
+        if result.failures:
+            # What was acknowledged must be accounted for all the same.
+            self._plant.recover()
+        with _noting(result):
             fleet.stop()
             scene.drain()
-            self._judge_those_before()
-            result.bite = bite()
-        except (DidNotBite, Timeout, NotAcknowledged, KafkaException) as problem:
-            result.failures.append(f"{type(problem).__name__}: {problem}")
-            traceback.print_exc(file=sys.stderr)
-            self._plant.recover()
-            self._end(fleet, scene, result)
+        self._judge_those_before()
+        if bite is not None:
+            with _noting(result):
+                result.bite = bite()
         result.recovered_s = scene.recovered_s
         result.seconds = time.monotonic() - began
         record = fleet.record()
         self._waiting.append(Played(row, workload, record, result, windows_due_us(record)))
-
-    def _end(self, fleet: Fleet, scene: Scene, result: Result) -> None:
-        """A row that went wrong is judged all the same: what was acknowledged must be accounted for."""
-        try:
-            fleet.stop()
-            scene.drain()
-        except (Timeout, NotAcknowledged, KafkaException) as problem:
-            result.failures.append(f"afterwards, {type(problem).__name__}: {problem}")
 
     def _judge_those_before(self) -> None:
         """The plant is healthy and calm now; a row whose windows are not all shown yet is judged once more later."""
@@ -149,6 +144,16 @@ class Run:
         )
         for problem in result.problems[:20]:
             self._say(f"    {problem}")
+
+
+@contextmanager
+def _noting(result: Result) -> Iterator[None]:
+    """Write down what goes wrong in a row, and go on: the other rows are worth playing."""
+    try:
+        yield
+    except (DidNotBite, TimeoutError, Timeout, NotAcknowledged, KafkaException, OSError) as problem:
+        result.failures.append(f"{type(problem).__name__}: {problem}")
+        traceback.print_exc(file=sys.stderr)
 
 
 def verdict_of(result: Result) -> str:
