@@ -3,6 +3,7 @@
 import os
 import queue
 import socket
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
@@ -146,12 +147,16 @@ class Mqtt:
 
     def __init__(self, client: paho.Client, health: Health) -> None:
         self._client = client
+        self._out = logging.Outage(log, "mqtt_unavailable", "mqtt_back")
+        self._why: str | None = None
+        """Why this try came to nothing, where that is known better than "lost"."""
         self._health = health
         self._acks: queue.SimpleQueue[tuple[int, ReasonCode]] = queue.SimpleQueue()
         self._in_flight: dict[int, Entry] = {}
         self._away: list[Answer] = []
         client.on_publish = self._on_publish
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         health.wait_for("mqtt", "not connected yet")
 
@@ -194,14 +199,27 @@ class Mqtt:
         self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
         if reason.is_failure:
-            self._health.wait_for("mqtt", str(reason))
+            # Said when the connection ends, which follows.
+            self._why = mqtt.refused(str(reason), self._client.username).why
         else:
+            self._why = None
+            self._out.worked()
             self._health.has("mqtt")
+
+    def _on_connect_fail(self, _client: paho.Client, _userdata: Any) -> None:
+        # paho calls this while it handles the exception, and passes it to nobody.
+        error = sys.exception()
+        self._say_down(mqtt.failure(error).why if isinstance(error, OSError) else "no connection")
 
     def _on_disconnect(
         self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
-        self._health.wait_for("mqtt", str(reason))
+        self._say_down(self._why or str(reason))
+        self._why = None
+
+    def _say_down(self, why: str) -> None:
+        self._health.wait_for("mqtt", why)
+        self._out.failed(why=why)
 
 
 def configured(settings: AlertsSettings, health: Health) -> list[Carrier]:

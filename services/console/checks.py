@@ -1,5 +1,6 @@
 """What a check found, and how it is said."""
 
+import ipaddress
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -40,6 +41,16 @@ def line_of(check: Check) -> Text:
     if check.fix:
         line.append(f" → {check.fix}")
     return line
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what goes to `host` stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def all_well(checks: Iterable[Check]) -> bool:

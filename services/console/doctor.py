@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import urllib3
 from rich.console import Console
 
 from deploy.local.stack import Stack
 from schemas import influx as layout
 from services.alerts import rules
 from services.console import checks, ending, local_stack, programs
-from services.console.checks import Check, failed, ok, skipped, warning
+from services.console.checks import Check, failed, is_loopback, ok, skipped, warning
 from services.console.health_probe import HealthProbe
 from services.console.influx import Influx, shown_url
 from services.console.kafka_checks import check_kafka
@@ -82,6 +83,7 @@ def check_influx(told: InfluxSettings) -> Iterator[Check]:
         )
         yield skipped("InfluxDB buckets", "as InfluxDB is away")
         return
+    yield from check_influx_transport(told)
     for bucket, keeps in ((told.bucket, "30d"), (told.bucket_long, "730d")):
         name = f"InfluxDB bucket {bucket}"
         refused = client.write_refusal(bucket)
@@ -92,6 +94,25 @@ def check_influx(told: InfluxSettings) -> Iterator[Check]:
             yield failed(name, refused, f"{fix}; `weir up` does so on this machine")
         else:
             yield failed(name, refused, "give WEIR_INFLUX__TOKEN a token that may write to it")
+
+
+def check_influx_transport(told: InfluxSettings) -> Iterator[Check]:
+    """Warns where others could read along, or write."""
+    address = urllib3.util.parse_url(told.url)
+    if is_loopback(address.host or ""):
+        return
+    if address.scheme == "http":
+        yield warning(
+            "InfluxDB transport",
+            f"token and data cross the network to {address.host} in clear text",
+            "give InfluxDB a certificate, and WEIR_INFLUX__URL an https:// address; docs/security.md",
+        )
+    if told.token is None:
+        yield warning(
+            "InfluxDB access",
+            "it takes us without a token, so it takes anyone",
+            "switch its authentication on, and set WEIR_INFLUX__TOKEN; docs/security.md",
+        )
 
 
 def check_disk(where: Path) -> Check:

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 
 from schemas import topics
 from schemas.topics import Topic
-from services.console.checks import Check, failed, ok, skipped, warning
+from services.console.checks import Check, failed, is_loopback, ok, skipped, warning
 from services.console.records import check_reachable
 from services.runtime import kafka
 from services.runtime.errors import Unavailable
@@ -41,6 +41,7 @@ def check_kafka(told: KafkaSettings) -> Iterator[Check]:
         yield skipped(_TOPICS, "as Kafka is away")
         return
     brokers = len(found.brokers)
+    yield from check_transport(told)
     yield ok("Kafka", f"{brokers} broker{'' if brokers == 1 else 's'} at {told.bootstrap}")
     counts = {
         t.name: len(found.topics[told.topic_prefix + t.name].partitions)
@@ -50,6 +51,19 @@ def check_kafka(told: KafkaSettings) -> Iterator[Check]:
     yield check_partitions(counts)
     if counts:
         yield check_retention(_configurations(client, told, [t for t in topics.ALL if t.name in counts]))
+
+
+def check_transport(told: KafkaSettings) -> Iterator[Check]:
+    """Warns where others could read along, or write."""
+    protocol = told.security_protocol
+    hosts = [address.strip().rpartition(":")[0] for address in told.bootstrap.split(",")]
+    if protocol in ("PLAINTEXT", "SASL_PLAINTEXT") and not all(is_loopback(host) for host in hosts):
+        what = "anyone may read and write it, and" if protocol == "PLAINTEXT" else "passwords and"
+        yield warning(
+            "Kafka transport",
+            f"{what} records cross the network in clear text ({protocol})",
+            "set WEIR_KAFKA__SECURITY_PROTOCOL=SASL_SSL, or SSL with a certificate; docs/security.md",
+        )
 
 
 def check_partitions(counts: Mapping[str, int]) -> Check:

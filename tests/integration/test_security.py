@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 
 import paho.mqtt.client as paho
 import pytest
+from pydantic import SecretStr
 from secured_mosquitto import LONG_AGO, Authorities, Client, SecuredMosquitto
+from services.console import mqtt_checks
+from services.runtime.settings import MqttSettings
 
 pytestmark = pytest.mark.slow
 
@@ -292,6 +295,40 @@ def test_messages_wait_for_the_bridge_across_a_restart_of_the_broker(tmp_path):
         assert [payload for _, payload in back.received] == [b"before", b"after"]
     finally:
         running.stop()
+
+
+def verdicts(told: MqttSettings) -> dict[str, str]:
+    return {check.name: check.verdict.value for check in mqtt_checks.check_mqtt(told)}
+
+
+def test_doctor_is_content_with_the_production_broker_and_says_what_keeps_it_out(broker):
+    identity = broker.authorities.service("weir-tools")
+    told = MqttSettings(
+        port=broker.for_services,
+        tls=True,
+        ca_file=broker.authorities.weir,
+        cert_file=identity.certificate,
+        key_file=identity.key,
+    )
+    assert verdicts(told) == {"MQTT": "ok", "MQTT access": "ok"}
+    by_name = told.model_copy(
+        update={
+            "port": broker.by_password,
+            "username": DEVICE,
+            "password": SecretStr("wrong"),
+            "cert_file": None,
+            "key_file": None,
+        }
+    )
+    check, _ = mqtt_checks.check_mqtt(by_name)
+    assert check.verdict.value == "failed"
+    assert "WEIR_MQTT__PASSWORD" in check.found
+    assert "wrong" not in check.found
+
+
+def test_doctor_warns_of_a_broker_that_takes_strangers(mosquitto):
+    host, port = mosquitto
+    assert verdicts(MqttSettings(host=host, port=port)) == {"MQTT": "ok", "MQTT access": "warning"}
 
 
 def test_the_script_gives_no_device_a_service_s_name_and_no_name_with_wildcards(tmp_path):
