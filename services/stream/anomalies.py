@@ -41,14 +41,20 @@ class Whose(msgspec.Struct, frozen=True):
 
 
 def step(
-    known: OpenAnomaly | None, score: DeviceScore, event_us: int, whose: Whose, culprits: Callable[[], list[Culprit]]
+    known: OpenAnomaly | None,
+    score: DeviceScore,
+    event_us: int,
+    whose: Whose,
+    culprits: Callable[[], list[Culprit]],
+    closed_us: int = 0,
 ) -> tuple[OpenAnomaly | None, Anomaly | None]:
     """One scored message: the anomaly as it stands now, and what is to be published of it.
 
-    `culprits` explains the score; it is asked only when an anomaly opens or rises.
+    `culprits` explains the score; it is asked only when an anomaly opens or rises. `closed_us` is when the last one was
+    closed: a sensor that is told of after another may go back in time, but none opens before that.
     """
     if known is None:
-        if score.alarm_score < ALARM_LINE:
+        if score.alarm_score < ALARM_LINE or event_us < closed_us:
             return None, None
         blamed = culprits()
         opened = OpenAnomaly(
@@ -62,7 +68,7 @@ def step(
         )
         return opened, _record(opened, AnomalyPhase.OPENED, whose, score.score, event_us)
     if score.score >= ALARM_LINE:
-        known.last_over_us = event_us
+        known.last_over_us = max(known.last_over_us, event_us)
         return known, _risen(known, score, event_us, whose, culprits)
     if event_us - known.last_over_us < QUIET_US:
         return known, None

@@ -27,12 +27,16 @@ class Rejected(NamedTuple):
 
 
 class Cleaned(NamedTuple):
-    """An element's good readings, its rejects, how many were duplicates, and which sensors are stuck."""
+    """An element's good readings, its rejects, how many were duplicates, and which sensors are stuck.
+
+    `older`: sensors of which a newer reading was seen before; they are not learnt.
+    """
 
     values: dict[str, float]
     rejected: list[Rejected]
     duplicates: int
     stuck: list[str]
+    older: list[str]
 
 
 def clean(
@@ -40,13 +44,15 @@ def clean(
 ) -> Cleaned:
     """Judge each entry against the sensor's name, its type's range and rate of change, and what was seen before.
 
-    `in_order`: no reading of this device was newer. `may_collide`: the device sends times but no sequence numbers, so
-    that equal times must be equal readings.
+    `in_order`: no reading of this device was newer (where one was, a sensor's own may still be in order: a device may
+    tell of its sensors one after the other). `may_collide`: the device sends times but no sequence numbers, so that
+    equal times must be equal readings.
     """
     values = element.values
     sensors = device.sensors
     rejected: list[Rejected] = []
     stuck: list[str] = []
+    older: list[str] = []
     dropped: set[str] = set()
     duplicates = 0
     if element.odd is not None:
@@ -81,7 +87,9 @@ def clean(
                     rejected.append(Rejected(sensor, Reason.TIME_COLLISION, detail))
                 continue
             memory.recent = [*memory.recent[-2 * (REMEMBERED_TIMES - 1) :], float(event_us), value]
-        if in_order:
+        if not in_order and event_us < memory.newest_us:
+            older.append(sensor)
+        else:
             if value != memory.value:
                 stood_us = memory.newest_us - memory.since_us
                 if stood_us > memory.longest_us:
@@ -94,7 +102,7 @@ def clean(
             memory.newest_us = event_us
     if dropped:
         values = {sensor: value for sensor, value in values.items() if sensor not in dropped}
-    return Cleaned(values, rejected, duplicates, stuck)
+    return Cleaned(values, rejected, duplicates, stuck, older)
 
 
 def _with_booleans(

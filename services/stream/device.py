@@ -74,6 +74,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     anomaly: OpenAnomaly | None
     scorer: Any
     sites: list[str] = []
+    closed_us: int = 0
 
 
 class _Version(msgspec.Struct, array_like=True):
@@ -93,6 +94,7 @@ class Device:
     __slots__ = (
         "anomaly",
         "applied",
+        "closed_us",
         "key",
         "key_bytes",
         "kind",
@@ -134,6 +136,8 @@ class Device:
         self.sensors: dict[str, SensorMemory] = {}
         self.windows = DeviceWindows()
         self.anomaly: OpenAnomaly | None = None
+        self.closed_us = 0
+        """When (event time) the last anomaly was closed."""
         self.scorer = DeviceScorer(kind.model)
 
     def snapshot(self) -> bytes:
@@ -153,6 +157,7 @@ class Device:
                 anomaly=self.anomaly,
                 scorer=self.scorer.to_state(),
                 sites=self.sites,
+                closed_us=self.closed_us,
             )
         )
 
@@ -216,6 +221,7 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     except struct.error as error:
         raise UnreadableSnapshot(f"open windows of {key}: {error}") from None
     device.anomaly = snapshot.anomaly
+    device.closed_us = snapshot.closed_us
     try:
         device.scorer = DeviceScorer.from_state(kind.model, snapshot.scorer)
     except StateUnreadable:

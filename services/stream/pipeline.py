@@ -17,7 +17,7 @@ from services.runtime.routes import Placed, Rejected, Routes
 from services.scoring.severity import ALARM_LINE
 from services.stream import anomalies
 from services.stream.arrival import Arrival, RawRecord
-from services.stream.clean import clean
+from services.stream.clean import Cleaned, clean
 from services.stream.clock_rules import event_time
 from services.stream.dead_letters import dead_letter
 from services.stream.decoders import Decoder, Element
@@ -336,7 +336,7 @@ class PartitionPipeline:
             self._aggregates(device, emitted, out)
         if values and not late and (replay is None or replay.readings is None):
             # Part of a message would hide the score of the whole, which stands at the same time.
-            self._score(device, identity, event_us, element.seq, values, cleaned.stuck, in_order=in_order, out=out)
+            self._score(device, identity, event_us, element.seq, cleaned, out)
         return True
 
     def _seen(
@@ -355,18 +355,11 @@ class PartitionPipeline:
         return seen is Seen.DUPLICATE
 
     def _score(
-        self,
-        device: Device,
-        identity: str,
-        event_us: int,
-        seq: int | None,
-        values: dict[str, float],
-        stuck: list[str],
-        *,
-        in_order: bool,
-        out: list[Output],
+        self, device: Device, identity: str, event_us: int, seq: int | None, cleaned: Cleaned, out: list[Output]
     ) -> None:
-        scored = device.scorer.update(event_us, values, learn=in_order, stuck=stuck)
+        older = cleaned.older
+        kept_out = [*cleaned.stuck, *older] if older else cleaned.stuck
+        scored = device.scorer.update(event_us, cleaned.values, stuck=kept_out)
         out.append(
             Output(
                 topics.SCORES,
@@ -387,11 +380,13 @@ class PartitionPipeline:
                 ),
             )
         )
-        if in_order and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
+        if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
-                device.anomaly, scored, event_us, device.whose, device.scorer.culprits
+                device.anomaly, scored, event_us, device.whose, device.scorer.culprits, device.closed_us
             )
             if anomaly is not None:
+                if device.anomaly is None:
+                    device.closed_us = event_us
                 out.append(Output(topics.ANOMALIES, device.key_bytes, anomaly))
 
     def _aggregates(self, device: Device, emitted: list[Emission], out: list[Output]) -> None:

@@ -1,7 +1,11 @@
 """What a device's sequence numbers tell: what was seen already, and what is missing.
 
 Within one *epoch* the counter only rises. What was seen is everything from `low` to `high` but the holes, so that the
-memory is that of the holes. A jump back, with a newer time, begins a new epoch (the device restarted its counter).
+memory is that of the holes. A jump back, with a newer time, begins a new epoch (the device restarted its counter); the
+end of the epoch before is remembered, so that what the broker delivers again after a restart is known for a repeat.
+
+Limits: below a hole that was given up nothing is known, so that a repeat from there counts as new, and what fills the
+hole does not withdraw its gap. After a restart the same holds for what lies `REMEMBERED` numbers back, or two restarts.
 """
 
 from enum import Enum
@@ -12,6 +16,8 @@ import msgspec
 MAX_HOLES: Final = 64
 """With more holes the oldest is reported and given up: what comes from below it is accepted and no longer tracked."""
 MAX_RANGE: Final = 1_000_000
+REMEMBERED: Final = 1024
+"""Of an epoch that is over, so many of its last numbers: more than a bridge and its broker can have in flight."""
 
 
 class Seen(Enum):
@@ -51,6 +57,8 @@ class Sequence(msgspec.Struct, array_like=True):
     holes: list[Hole] = []
     gave_up: bool = False
     """A hole of this epoch was given up: what lies below `low` is not known."""
+    before: "Sequence | None" = None
+    """The end of the epoch before this one."""
 
     def see(
         self, seq: int, event_us: int, changes: list[RangeChange], *, clocked: bool = True, repeated: bool = False
@@ -66,6 +74,8 @@ class Sequence(msgspec.Struct, array_like=True):
             self.high = seq
             self.high_us = event_us
             return Seen.NEW
+        if self.before is not None and clocked and self._is_from_before(self.before, seq, event_us):
+            return self.before._fill(seq, changes)  # noqa: SLF001 - another of its kind
         if high < 0:
             self.low = self.high = seq
             self.high_us = event_us
@@ -99,6 +109,10 @@ class Sequence(msgspec.Struct, array_like=True):
         if not hole.reported:
             hole.reported = True
             changes.append(RangeChange(self.epoch, hole.first, hole.last, missing=True))
+
+    def _is_from_before(self, before: "Sequence", seq: int, event_us: int) -> bool:
+        """Whether this is a message of the epoch before, and not of a device whose clock went back since."""
+        return event_us <= before.high_us < self.high_us and before.low <= seq <= before.high
 
     def _is_missing(self, seq: int) -> bool:
         return any(hole.first <= seq <= hole.last for hole in self.holes)
@@ -145,6 +159,15 @@ class Sequence(msgspec.Struct, array_like=True):
         # What the old epoch still misses can no longer be waited for: it is reported now.
         for hole in self.holes:
             self._report(hole, changes)
+        floor = max(self.low, self.high - REMEMBERED + 1)
+        self.before = Sequence(
+            epoch=self.epoch,
+            low=floor,
+            high=self.high,
+            high_us=self.high_us,
+            holes=[hole for hole in self.holes if hole.last >= floor],
+            gave_up=True,
+        )
         self.epoch += 1
         self.low = self.high = seq
         self.high_us = event_us

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_builders import examples
 
-from services.stream.sequence import MAX_HOLES, MAX_RANGE, RangeChange, Seen, Sequence
+from services.stream.sequence import MAX_HOLES, MAX_RANGE, REMEMBERED, RangeChange, Seen, Sequence
 
 HOUR = 3600
 
@@ -102,6 +102,48 @@ def test_a_restart_reports_gaps_noticed_later_than_the_counters_last_time():
     counter.see(4, second=40)
     counter.see(0, second=41)
     assert counter.said == [("missing", 0, 2, 2)]
+
+
+def restarted(last: int = 100, missing: tuple[int, ...] = ()) -> Counter:
+    """Counted up to `last` with some left out, then from 0 again."""
+    counter = Counter()
+    counter.see(*(seq for seq in range(last + 1) if seq not in missing))
+    counter.see(0, 1, second=last + 1)
+    counter.changes.clear()
+    return counter
+
+
+def test_what_comes_again_from_before_a_restart_is_a_repeat_and_opens_no_gap():
+    counter = restarted(100)
+    assert counter.see(100, 99, 0, 1, 50) == [Seen.DUPLICATE] * 5
+    assert counter.see(2, second=103) == [Seen.NEW]
+    counter.due(HOUR)
+    assert counter.said == []
+
+
+def test_what_was_missing_before_a_restart_may_still_come_and_withdraws_its_gap():
+    counter = restarted(100, missing=(97, 98))
+    assert counter.see(97, 97) == [Seen.NEW, Seen.DUPLICATE]
+    assert counter.said == [("withdrawn", 0, 97, 98), ("missing", 0, 98, 98)]
+
+
+def test_of_before_a_restart_the_last_numbers_are_remembered_and_no_others():
+    last = REMEMBERED + 9
+    assert restarted(last).see(10) == [Seen.DUPLICATE]
+    assert restarted(last).see(9) == [Seen.NEW]
+    assert restarted(last, missing=(1, 3, 5, 7)).sequence.before == restarted(last).sequence.before
+
+
+def test_a_device_whose_clock_went_back_after_a_restart_loses_nothing():
+    counter = restarted(100)
+    assert counter.see(2, second=40) == [Seen.NEW]
+    assert counter.see(4, 5, 6, second=41) == [Seen.NEW] * 3
+
+
+def test_without_a_clock_an_old_number_is_one_of_the_new_epoch():
+    counter = restarted(100)
+    assert counter.see(50, clocked=False) == [Seen.NEW]
+    assert counter.see(60, clocked=False, repeated=True) == [Seen.NEW]
 
 
 def test_a_leap_of_more_than_a_million_claims_no_loss():

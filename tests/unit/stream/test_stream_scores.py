@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from stream_builders import TEST_DATA, in_batches, log, message, only, pipeline, raw
+from stream_builders import TEST_DATA, at, in_batches, log, message, only, pipeline, raw
 
 from schemas import topics
 from services.scoring.device import DeviceScorer
@@ -52,3 +52,45 @@ def test_what_is_out_of_order_is_scored_and_not_learnt():
         expected = alone.update(score.event_us, {"flow": values[i]}, learn=score.event_us >= newest)
         newest = max(newest, score.event_us)
         assert score.sensors == expected.sensors
+
+
+def told_sensor_by_sensor(seconds: int, fault_of_gas: range = range(0)) -> list:
+    """A device that uploads a minute at a time: all of its flow, then all of its gas."""
+    numbers = random.Random(2)
+    minutes = []
+    for start in range(0, seconds, 60):
+        span = range(start, start + 60)
+        elements = [{"ts": at(s), "values": {"flow": numbers.gauss(20, 0.2)}} for s in span]
+        elements += [{"ts": at(s), "values": {"gas": numbers.gauss(5, 0.2) + 9 * (s in fault_of_gas)}} for s in span]
+        minutes.append(raw(elements, received=start + 61))
+    return log(minutes)
+
+
+def test_a_sensor_that_is_told_of_after_another_learns_all_the_same():
+    scores = only(topics.SCORES, pipeline(model="bands").process(told_sensor_by_sensor(600)))
+    last = {sensor: score for score in scores for sensor in score.sensors}
+    assert {sensor: score.state for sensor, score in last.items()} == {"flow": "ready", "gas": "ready"}
+    assert 4 < last["gas"].sensors["gas"].expected_low < 5 < last["gas"].sensors["gas"].expected_high < 6
+
+
+def test_a_fault_of_a_sensor_that_is_told_of_after_another_opens_an_anomaly_and_closes_it():
+    outputs = pipeline(model="bands").process(told_sensor_by_sensor(900, range(730, 750)))
+    opened, *_, closed = only(topics.ANOMALIES, outputs)
+    assert (opened.phase, opened.culprit) == ("opened", "gas")
+    assert at(730) <= opened.opened_us <= at(733)
+    assert closed.phase == "closed"
+    assert at(745) <= closed.end_us <= at(752)
+
+
+def test_an_anomaly_does_not_open_before_the_end_of_the_one_before():
+    """Else a second one could begin at the same moment, which is its name."""
+    numbers = random.Random(4)
+    warm = log(message(s, flow=numbers.gauss(20, 0.2), gas=numbers.gauss(5, 0.2)) for s in range(300))
+    device = pipeline(model="bands")
+    device.process(warm)
+    upload = [{"ts": at(s), "values": {"flow": 20 + 9 * (s < 310)}} for s in range(301, 360)]
+    upload += [{"ts": at(s), "values": {"gas": 5 + 9 * (s < 310)}} for s in range(301, 360)]
+    anomalies = only(topics.ANOMALIES, device.process(log([raw(upload, received=361)], start=300)))
+    assert [a.phase for a in anomalies] == ["opened", "closed"]
+    assert {a.culprit for a in anomalies} == {"flow"}
+    assert len({a.id for a in anomalies}) == 2
