@@ -7,6 +7,7 @@ aggregates are read only once its anomalies have been read to their end: time ma
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas import topics
@@ -21,6 +22,9 @@ log = logging.get("alerts")
 BATCH_RECORDS: Final = 500
 BATCH_WAIT_S: Final = 0.05
 """How long an alarm may wait for other records."""
+_OVERLAP_MS: Final = 300_000
+"""Events are written before the states that made them: one without a state is younger than the newest state. This much
+older ones are looked at too, as the clocks of two workers' machines may differ."""
 ASK_S: Final = 2.0
 """Kafka counts as away when a question takes longer."""
 
@@ -111,17 +115,23 @@ class Intake:
 
     def _recover(self, numbers: Iterable[int]) -> None:
         states: dict[int, list[tuple[str, bytes]]] = {number: [] for number in numbers}
+        newest_ms: dict[int, int] = {}
+        written: dict[int, list[str]] = {number: [] for number in states}
         sources = [TopicPartition(topic, number) for topic in self._sources for number in states]
         try:
             for message in kafka.read_to_end(self._settings, topics.ALERT_STATE, states):
                 number, key, value = message.partition(), message.key(), message.value()
                 if number is not None and key is not None and value is not None:
                     states[number].append((_text(key), _bytes(value)))
+                    newest_ms[number] = max(newest_ms.get(number, 0), message.timestamp()[1])
+            since_ms = {number: at - _OVERLAP_MS for number, at in newest_ms.items()}
+            for message in kafka.read_to_end(self._settings, topics.ALERT_EVENTS, states, since_ms):
+                written[message.partition() or 0].append(_event_id(_bytes(message.value() or b"")))
             there = kafka.bounds_of(self._settings, sources)
         except KafkaException as error:
             raise Unavailable(f"the state of partitions {sorted(numbers)} could not be read: {error}") from error
         for number in sorted(states):
-            self._worker.take(number, states[number])
+            self._worker.take(number, states[number], written[number])
         for (topic, number), (_, end) in there.items():
             check_origin(topic, number, self._worker.applied(number, self._sources[topic]), end)
 
@@ -131,6 +141,17 @@ def _record(sources: dict[str, Source], message: Message) -> Record:
     if topic is None or partition is None or offset is None:
         raise Defect("a record without topic, partition or offset")
     return Record(sources[topic], partition, offset, _bytes(message.value() or b""))
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+def _event_id(value: bytes) -> str:
+    try:
+        return msgspec.json.decode(value, type=_Identified).id
+    except msgspec.MsgspecError:
+        return ""
 
 
 def _text(data: str | bytes) -> str:

@@ -1,6 +1,6 @@
 """The worker's `Journal` over Kafka: what it was given is durable in all replicas when a call returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -21,17 +21,21 @@ class KafkaJournal:
     """Writes events and states with `producer` and waits for them; commits with `consumer`.
 
     `waiting` is called while Kafka does not answer; where it raises, nothing was committed, and the next start goes on
-    from there.
+    from there. `check` is called before anything is written, and raises where it may not be.
     """
 
-    def __init__(self, producer: Producer, consumer: Consumer, prefix: str, waiting: Waiting) -> None:
+    def __init__(
+        self, producer: Producer, consumer: Consumer, prefix: str, *, check: Callable[[], None], waiting: Waiting
+    ) -> None:
         self._writer = LogWriter(producer, prefix)
         self._consumer = consumer
         self._prefix = prefix
+        self._check = check
         self._waiting = waiting
 
     def events(self, events: Sequence[AlarmEvent]) -> None:
         """Write alarm events."""
+        self._check()
         for event in events:
             key = topics.key_of(event.tenant, event.device)
             self._writer.send(topics.ALERT_EVENTS, key, _encode(event), self._waiting)
@@ -39,6 +43,7 @@ class KafkaJournal:
 
     def states(self, states: Sequence[StateWrite]) -> None:
         """Write device states, each into the partition that it belongs to."""
+        self._check()
         for write in states:
             self._writer.send(topics.ALERT_STATE, write.key, write.value, self._waiting, partition=write.partition)
         self._writer.flush(self._waiting)

@@ -9,6 +9,7 @@ from services.alerts import channels, intake, metrics, rules
 from services.alerts.courier import Carrier, Courier
 from services.alerts.intake import Intake
 from services.alerts.journal import KafkaJournal
+from services.alerts.lease import Lease
 from services.alerts.outbox import lanes
 from services.alerts.rules import Channel, Rules
 from services.alerts.worker import Worker
@@ -60,10 +61,17 @@ class Alerts:
         self._couriers = [Courier(ways[carrier.channel], carrier) for carrier in self._carriers]
         self._producer: Producer = kafka.producer(told.kafka)
         self._consumer = intake.consumer(told)
-        journal = KafkaJournal(self._producer, self._consumer, told.kafka.topic_prefix, self._wait_for_kafka)
+        self._lease = Lease(told.alerts.session_timeout_ms / 1000).keep()
+        journal = KafkaJournal(
+            self._producer,
+            self._consumer,
+            told.kafka.topic_prefix,
+            check=self._lease.check,
+            waiting=self._wait_for_kafka,
+        )
         self._worker = Worker(in_force, journal, ways)
         self._intake = Intake(told.kafka, self._consumer, self._worker, self._hand_over)
-        self._reporter = Reporter(self._producer, "alerts", prefix=told.kafka.topic_prefix)
+        self._reporter = Reporter(self._producer, "alerts", name=told.metrics.instance, prefix=told.kafka.topic_prefix)
         self._checkpoint_s = time.monotonic() + CHECKPOINT_S
         self._show_s = 0.0
         self._kafka = logging.Outage(log, "kafka_unavailable", "kafka_back")
@@ -75,7 +83,10 @@ class Alerts:
     def turn(self) -> None:
         """Read, apply, send, record what was sent; a checkpoint when it is time."""
         self._health.tick("loop")
-        self._worker.handle(self._intake.read())
+        records = self._intake.read()
+        self._lease.check()
+        self._worker.handle(records)
+        self._lease.check()
         self._worker.settle([entry for courier in self._couriers for entry in courier.turn(time.monotonic())])
         if time.monotonic() >= self._checkpoint_s:
             self._checkpoint_s = time.monotonic() + CHECKPOINT_S

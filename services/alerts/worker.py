@@ -69,6 +69,8 @@ class _Shard:
         self.devices: dict[str, DeviceState] = {}
         self.dirty: set[str] = set()
         self.positions: dict[Source, int] = {}
+        self.written: frozenset[str] = frozenset()
+        """Ids of events that stand on their topic, perhaps without the states that made them."""
         self.alarms = 0
         self.newest_us = 0
         """The latest event time of any device."""
@@ -95,9 +97,13 @@ class Worker:
         self._decode_anomaly = msgspec.json.Decoder(Anomaly).decode
         self._decode_aggregate = msgspec.json.Decoder(Aggregate).decode
 
-    def take(self, partition: int, records: Iterable[tuple[str, bytes]]) -> None:
-        """Own a partition: its part of the state topic, oldest first, as key and value."""
+    def take(self, partition: int, records: Iterable[tuple[str, bytes]], written: Iterable[str] = ()) -> None:
+        """Own a partition: its part of the state topic, oldest first, as key and value.
+
+        `written` are ids of events that a killed worker may have written and not recorded: they are not written again.
+        """
         shard = self._shards[partition] = _Shard()
+        shard.written = frozenset(written)
         for key, value in records:
             try:
                 found = state.decode(value)
@@ -234,7 +240,7 @@ class Worker:
             read_s = self._clock_s()
             made = [n for event in step.events for n in self._notifications(event)]
             watch = msgspec.structs.replace(watch, outbox=(*watch.outbox, *made))
-            batch.events += step.events
+            batch.events += [event for event in step.events if event.id not in shard.written]
             batch.notifications += [Entry(place, notification, read_s) for notification in made]
             batch.touched[place] = None
             shard.alarms += sum(1 if event.phase == "raised" else -1 for event in step.events)

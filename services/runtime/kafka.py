@@ -300,6 +300,7 @@ def _offsets_since(settings: KafkaSettings, name: str, since_ms: Mapping[int, in
     asked = {TopicPartition(name, p): OffsetSpec.for_timestamp(ms) for p, ms in since_ms.items()}
     if not asked:
         return {}
-    answers = admin(settings).list_offsets(asked, request_timeout=30)
+    client = admin(settings)  # named: without it, nothing would be answered
+    answers = client.list_offsets(asked, request_timeout=30)
     found = {at.partition: future.result().offset for at, future in answers.items()}
     return {p: offset if offset >= 0 else sys.maxsize for p, offset in found.items()}

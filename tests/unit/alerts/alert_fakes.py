@@ -143,6 +143,7 @@ class Life:
         partitions: Sequence[int] = (0,),
         webhook: Sequence[Outcome] = (),
         lanes: Mapping[Channel, Lane] | None = None,
+        written: Sequence[str] = (),
     ) -> None:
         cut = cut or Knife()
         self.world = world
@@ -154,7 +155,7 @@ class Life:
         ]
         self.worker = Worker(rules, FakeJournal(world, cut), self.lanes, clock_s=lambda: self.now_s)
         for partition in partitions:
-            self.worker.take(partition, world.states_of(partition))
+            self.worker.take(partition, world.states_of(partition), written)
 
     def turn(self, records: Sequence[Record] = ()) -> None:
         self.now_s += 1.0

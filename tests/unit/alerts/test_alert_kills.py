@@ -107,3 +107,22 @@ def test_a_frozen_workers_late_write_does_not_win():
     third = Life(frozen, RULES)
     third.live()
     assert [event.id for event in frozen.events] == events
+
+
+def test_events_that_a_killed_worker_has_written_and_not_recorded_are_not_written_again():
+    calm, steps = lived_without_a_kill()
+    repeated = 0
+    for step in range(1, steps + 1):
+        killed = world()
+        try:
+            Life(killed, RULES, Knife(step)).live()
+        except Killed:
+            repeated += any(
+                event.id not in {i for _, i in killed.in_outboxes() | set(killed.told)} for event in killed.events
+            )
+        Life(killed, RULES, written=[event.id for event in killed.events]).live()
+        ids = [event.id for event in killed.events]
+        assert len(ids) == len(set(ids)), step
+        assert set(ids) == {event.id for event in calm.events}, step
+        assert set(killed.told) == set(calm.told), step
+    assert repeated > 0, "no kill fell between an event and its state"
