@@ -172,10 +172,22 @@ def replay(
 
 
 @app.command(rich_help_panel=LOOK)
-def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show what runs, rates, lag, and the ledger; exit code 0 if everything is fine, else 1."""
-    from services.console import ending, status
+def status(
+    *,
+    devices: Annotated[bool, typer.Option("--devices", help="The ledger of each device instead.")] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="TENANT/DEVICE", help="The ledger of this device instead.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what runs, rates, lag, and the ledger; exit code 0 if everything is fine, else 1.
 
+    With --devices: the ledgers as of the last checkpoint, first those that do not add up, then by dead letters.
+    """
+    from services.console import device_status, ending, status
+
+    if devices or device is not None:
+        ending.run(lambda: device_status.run(device, as_json=as_json))
     ending.run(lambda: status.run(as_json=as_json))
 
 

@@ -27,8 +27,8 @@ from services.stream.arrival import RawRecord
 from services.stream.clock_rules import MAX_LEAD_US
 from services.stream.ledger import Ledger
 
-MESSAGES_AT_ONCE: Final = 150_000
-"""Messages of a pass, about: 1 KB of memory each."""
+MESSAGES_AT_ONCE: Final = 100_000
+"""Messages of a pass, about: 2 KB of memory each, with three readings."""
 _SLACK_US: Final = 60_000_000
 _KEY: Final = re.compile(rf"{ID.pattern}/{ID.pattern}".encode())
 

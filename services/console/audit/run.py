@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -67,11 +67,16 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
     began = time.monotonic()
     influx = Influx(told.influx)
     routes = load_routes(told.stream.routes_file or told.bridge.routes_file)
-    ranges = _ranges(told, log, options)
-    account, different = Account(), list[Difference]()
+    applied = log.committed(told.stream.group, told.kafka.topic_prefix + topics.RAW)
+    stored = log.committed(told.sink.group, told.kafka.topic_prefix + topics.CLEAN)
+    account, different, removed = Account(), list[Difference](), dict[int, int]()
     compared = 0
-    for partition, of in ranges.items():
+    for partition in log.partitions(topics.RAW):
+        # The order matters: what was committed, or stands in the state, lies whole within ends asked for afterwards.
         state = _state(log, partition, progress)
+        of = _ranges(log, partition, applied.get(partition, 0), stored.get(partition, 0), options)
+        if of.raw.is_cut:
+            removed[partition] = of.raw.judged
         each = PartitionAudit(
             partition,
             of,
@@ -84,9 +89,9 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
         )
         account.add(each.run(progress))
         if of.raw.whole and options.until_us is None:
-            stored = {key: ledger for key, ledger in state if options.device in (None, key)}
-            compared += len(stored)
-            different += differences(partition, each.ledgers, stored)
+            ledgers = {key: ledger for key, ledger in state if options.device in (None, key)}
+            compared += len(ledgers)
+            different += differences(partition, each.ledgers, ledgers)
     return Report(
         ok=account.ok and not different,
         since_us=options.since_us,
@@ -94,51 +99,40 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
         device=options.device,
         account=account,
         gaps=_gaps(log, options).sum(),
-        removed={p: of.raw.judged for p, of in ranges.items() if of.raw.is_cut},
+        removed=removed,
         compared=compared,
         differences=different,
         seconds=time.monotonic() - began,
     )
 
 
-def _ranges(told: ToolSettings, log: LogSlices, options: AuditOptions) -> Mapping[int, Ranges]:
-    # The order matters: what was committed before the ends were asked for lies whole within them.
-    applied = log.committed(told.stream.group, told.kafka.topic_prefix + topics.RAW)
-    stored = log.committed(told.sink.group, told.kafka.topic_prefix + topics.CLEAN)
-    partitions = log.partitions(topics.RAW)
-    letters, clean, raw = (log.bounds(topic, partitions) for topic in (topics.DEAD_LETTER, topics.CLEAN, topics.RAW))
-    raws = _of_topic(log, topics.RAW, raw, applied, options)
-    cleans = _of_topic(log, topics.CLEAN, clean, stored, msgspec.structs.replace(options, until_us=None))
+def _ranges(log: LogSlices, partition: int, applied: int, stored: int, options: AuditOptions) -> Ranges:
+    letters, clean, raw = (
+        log.bounds(topic, [partition])[partition] for topic in (topics.DEAD_LETTER, topics.CLEAN, topics.RAW)
+    )
     since = options.since_us
-    first_letters = {} if since is None else log.offsets_at(topics.DEAD_LETTER, since - LOOK_BACK_US, letters)
-    return {
-        p: Ranges(
-            raws[p],
-            cleans[p],
-            Slice(first_letters.get(p, letters[p].first), letters[p].end),
-            _complete_since_us(log, p, clean[p]),
-        )
-        for p in partitions
-    }
+    first = letters.first if since is None else _at(log, topics.DEAD_LETTER, partition, letters, since - LOOK_BACK_US)
+    return Ranges(
+        _range(log, topics.RAW, partition, raw, applied, since, options.until_us),
+        _range(log, topics.CLEAN, partition, clean, stored, since, None),
+        Slice(first, letters.end),
+        _complete_since_us(log, partition, clean),
+    )
 
 
-def _of_topic(
-    log: LogSlices, topic: str, there: Mapping[int, Slice], committed: Mapping[int, int], options: AuditOptions
-) -> dict[int, Range]:
-    since, until = options.since_us, options.until_us
-    firsts = {} if since is None else log.offsets_at(topic, since - LOOK_BACK_US, there)
-    judged = {} if since is None else log.offsets_at(topic, since, there)
-    ends = {} if until is None else log.offsets_at(topic, until, there)
-    return {
-        p: Range(
-            Slice(firsts.get(p, all_.first), ends.get(p, all_.end)),
-            judged=judged.get(p, all_.first),
-            committed=committed.get(p, 0),
-            whole=judged.get(p, all_.first) == 0,
-            is_cut=0 < all_.first == judged.get(p, all_.first),
-        )
-        for p, all_ in there.items()
-    }
+def _range(
+    log: LogSlices, topic: str, partition: int, there: Slice, committed: int, since_us: int | None, until_us: int | None
+) -> Range:
+    first = there.first if since_us is None else _at(log, topic, partition, there, since_us - LOOK_BACK_US)
+    judged = there.first if since_us is None else _at(log, topic, partition, there, since_us)
+    end = there.end if until_us is None else _at(log, topic, partition, there, until_us)
+    return Range(
+        Slice(first, end), judged, committed, whole=judged == 0 == there.first, is_cut=0 < there.first == judged
+    )
+
+
+def _at(log: LogSlices, topic: str, partition: int, there: Slice, at_us: int) -> int:
+    return log.offsets_at(topic, at_us, {partition: there})[partition]
 
 
 def _complete_since_us(log: LogSlices, partition: int, there: Slice) -> int:

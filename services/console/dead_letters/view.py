@@ -79,7 +79,7 @@ def planned(sent: list[Resend], kept: list[Kept], *, done: bool) -> str:
 
 def _planned(sent: list[Resend], kept: list[Kept], *, done: bool) -> Iterator[str]:
     letters = sum(len(record.letters) for record in sent)
-    yield f"{'replayed' if done else 'to replay'}: {letters:,} dead letters, as {len(sent):,} messages"
+    yield f"{'replayed' if done else 'to replay'}: dead letters {letters:,}, as messages {len(sent):,}"
     for record in sent[:_SHOWN]:
         ids = ", ".join(held.letter.id for held in record.letters[:5]) + (" …" if len(record.letters) > 5 else "")
         yield f"  {ids} -> {record.topic} {record.key.decode(errors='replace')}, {len(record.value):,} B"
