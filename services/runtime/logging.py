@@ -1,7 +1,8 @@
 """Structured logs on stderr, and what a level means.
 
 ERROR: data is lost or a person must act. WARNING: odd, nothing lost. INFO: a state changed, once down and once back.
-Nothing is logged per message. Device text is a value, never part of a message, so it cannot forge a line.
+Nothing is logged per message. Device text is a value, never part of a message, and what no printer shows is escaped, so
+that it can neither forge a line nor steer a terminal.
 """
 
 import logging
@@ -36,7 +37,11 @@ def configure(service: str, *, level: str = "INFO", form: Literal["json", "text"
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([] if form == "json" else [_visible]),
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()
@@ -45,6 +50,23 @@ def configure(service: str, *, level: str = "INFO", form: Literal["json", "text"
     logging.getLogger("weir").setLevel(level)
     structlog.contextvars.bind_contextvars(service=service)
     return get(service)
+
+
+def _visible(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    # JSON escapes by itself; the text form quotes only what holds a space, a quote or a line's end.
+    for name, value in event.items():
+        if name == "exception":
+            # Indented: no line of it can look like one of ours.
+            event[name] = "\n".join(f"  {_escaped(line)}" for line in str(value).split("\n"))
+        elif isinstance(value, str):
+            event[name] = _escaped(value)
+    return event
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def get(name: str) -> Log:
