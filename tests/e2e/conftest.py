@@ -16,6 +16,11 @@ from services.simulator.service import replay
 from tests.e2e.system import DURATION_S, FAULT_AT_S, FAULT_S, SERVICES, Webhook, Weir, eventually
 
 START_S = 240.0
+DEVICE_TYPES = """
+types: {narrow: {sensors: {flow: {high: 100.0}}}}
+assign: [{pattern: "audit/*", type: narrow}]
+"""
+"""For one tenant only, whose test corrects it."""
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +28,14 @@ def weir(influx_version: InfluxVersion, tmp_path_factory: pytest.TempPathFactory
     """The whole system, ready."""
     folder = tmp_path_factory.mktemp("weir")
     webhook = Webhook()
+    device_types = folder / "device_types.yaml"
+    device_types.write_text(DEVICE_TYPES)
     spare = Ports.free()
     http_ports = dict(zip(SERVICES, (spare.mqtt, spare.kafka, spare.kafka_controller, spare.influx), strict=True))
     environment = {f"WEIR_{service.upper()}__HTTP_PORT": str(port) for service, port in http_ports.items()} | {
         "WEIR_STREAM__CHECKPOINT_S": "2",
         "WEIR_STREAM__DATA_DIR": str(folder / "faust"),
+        "WEIR_STREAM__DEVICE_TYPES_FILE": str(device_types),
         "WEIR_ALERTS__WEBHOOK_URL": webhook.url,
         "WEIR_ALERTS__RULES_DIR": str(Path(__file__).parent / "rules"),
     }
@@ -35,7 +43,7 @@ def weir(influx_version: InfluxVersion, tmp_path_factory: pytest.TempPathFactory
         Program(name, (sys.executable, "-m", "services.cli", name), environment, stop_seconds=25) for name in SERVICES
     ]
     stack = Stack(folder / "run", Ports.free(), influx_version=influx_version)
-    running = Weir(stack, webhook, http_ports)
+    running = Weir(stack, webhook, http_ports, device_types)
     stack.start(tied_to_caller=True)
     try:
         stack.wait_servers_ready(START_S)

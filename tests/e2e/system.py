@@ -1,6 +1,9 @@
 """The running system as its users reach it: by the servers' own protocols, not by code of Weir's."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -8,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -64,6 +68,26 @@ class Weir:
     stack: Stack
     webhook: Webhook
     http_ports: dict[str, int]
+    device_types: Path
+    """Read by the stream when it starts."""
+
+    def command(self, *arguments: str, code: int = 0) -> str:
+        """`weir ...` on this system: what it prints; fails where it ends with another exit code."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("WEIR_", "LOCAL_"))}
+        environment |= self.stack.environment() | {
+            "LOCAL_RUN_DIR": str(self.stack.run_dir),
+            "WEIR_STREAM__DEVICE_TYPES_FILE": str(self.device_types),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "services.cli", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == code, f"weir {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
     def http(self, service: str, path: str) -> tuple[int, str]:
         url = f"http://127.0.0.1:{self.http_ports[service]}{path}"

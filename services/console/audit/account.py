@@ -90,9 +90,10 @@ class Account(msgspec.Struct):
         mine, its = self.points, other.points
         for name in Points.__struct_fields__:
             setattr(mine, name, getattr(mine, name) + getattr(its, name))
-        for finding in other.findings:
-            self.find(finding)
-        self.not_kept += other.not_kept
+        self.by_kind.update(other.by_kind)
+        room = MOST_FINDINGS - len(self.findings)
+        self.findings += other.findings[:room]
+        self.not_kept += other.not_kept + len(other.findings[room:])
 
     @property
     def ok(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.console.times import ago, iso, parse_time
+from services.console.times import ago, iso, parse_moment, parse_time
 from services.runtime.errors import ConfigurationError
 
 NOON_US = 1_777_636_800_000_000
@@ -41,3 +41,16 @@ def test_what_is_printed_can_be_typed_again():
 
 def test_how_long_ago_is_said_in_the_unit_that_fits():
     assert [ago(0, s * 1_000_000) for s in (5, 600, 7200 * 3, 86_400 * 4)] == ["5 s", "10 min", "6 h", "4 d"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"), [("90s", 90), ("15m", 900), ("15min", 900), ("1h", 3600), ("1.5h", 5400), ("2d", 172_800)]
+)
+def test_a_duration_is_so_long_ago(typed, seconds):
+    assert parse_moment(typed, NOON_US) == NOON_US - seconds * 1_000_000
+
+
+def test_a_moment_may_be_a_time_too():
+    assert parse_moment("1777636800", 0) == NOON_US
+    with pytest.raises(ConfigurationError, match="no time"):
+        parse_moment("1 fortnight", 0)
