@@ -154,7 +154,10 @@ class StreamOptions(_Group):
     batch_messages: int = Field(1000, ge=1, le=20_000, description="messages taken from Kafka at once")
     idle_emit_s: float = Field(20.0, ge=1, description="a silent device's open windows are shown after this long")
     stalled_s: float = Field(60.0, ge=10, description="lag without a commit for this long ends the process")
-    devices_per_tenant: int = Field(100_000, ge=1, description="device budget per tenant and partition")
+    devices_per_tenant: int = Field(10_000, ge=1, description="device budget per tenant and partition")
+    devices_per_partition: int = Field(
+        20_000, ge=1, description="device budget of a partition, whoever's they are; 16 KiB of memory each and more"
+    )
     sensors_per_device: int = Field(64, ge=1, le=1024, description="sensor budget per device")
     http_port: int = Field(8082, ge=0, le=65535, description="/healthz, /readyz, /metrics by Faust; 0: any free port")
     data_dir: Path = Field(Path(".run/faust"), description="where Faust may write; it holds no state")

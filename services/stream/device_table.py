@@ -1,4 +1,4 @@
-"""The devices of one partition: found, admitted within the tenant's budget, loaded when first touched, forgotten.
+"""The devices of one partition: found, admitted within the budgets, loaded when first touched, forgotten.
 
 Also what of their state has changed since the last checkpoint. On the state topic a device's snapshot has the key
 `tenant/device`, a page of closed windows `tenant/device|width|start` (s, µs); both values are led by the applied
@@ -14,18 +14,22 @@ from schemas.topics import UNPLACED_KEY
 from services.stream.device import Device, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.silence import Silence
 from services.stream.windows import Page, PageId
 
 IDLE_US: Final = 7 * 86_400 * 1_000_000
-"""A device that sent nothing for so long (by received time) is forgotten when its tenant's budget is used up."""
+"""A device that sent nothing for so long (by received time) is forgotten when a budget is used up."""
 RECENTLY_US: Final = 600 * 1_000_000
 """A device that fell silent no longer than this before a takeover may have windows that nobody has shown."""
 OVERFLOW: Final = "$"
-"""Device name under which a tenant's refused devices, and forgotten ones, are counted."""
+"""Device name under which a tenant's refused devices, and those that made room for its others, are counted. Where the
+partition is full that is `UNPLACED_KEY` instead, so that tenants leave nothing either."""
 
 FORGOTTEN_AT_ONCE: Final = 256
 """Devices that make room in one go: as many searches fewer, and no longer a pause than a moment."""
 
+_EVERYBODY: Final = ""
+"""In the place of a tenant: all of the partition's devices."""
 _LEAD: Final = 8
 _KEY: Final = re.compile(rf"{ID.pattern}/{ID.pattern}".encode())
 
@@ -58,12 +62,23 @@ class _Stored(NamedTuple):
 
 
 class DeviceTable:
-    """See the module. `totals` is kept as the sum over all devices' ledgers when devices are loaded and forgotten."""
+    """See the module. `totals` is kept as the sum over all devices' ledgers when devices are loaded and forgotten.
 
-    def __init__(self, types: DeviceTypes, devices_per_tenant: int, restored: Restored, totals: Ledger) -> None:
+    Of refused devices nothing is kept but a count: the table never holds more than `devices_per_partition` + 1.
+    """
+
+    def __init__(
+        self,
+        types: DeviceTypes,
+        devices_per_tenant: int,
+        devices_per_partition: int,
+        restored: Restored,
+        totals: Ledger,
+    ) -> None:
         self.models_rebuilt = 0
         self._types = types
-        self._budget = devices_per_tenant
+        self._most_of_tenant = devices_per_tenant
+        self._most = devices_per_partition
         self._devices: dict[bytes, Device] = {}
         self._stored: dict[bytes, _Stored] = {}
         self._stored_pages: dict[bytes, dict[PageId, Page]] = {}
@@ -73,8 +88,7 @@ class DeviceTable:
         self._per_tenant: dict[str, int] = {}
         self._next_idle_us: dict[str, int] = {}
         """By tenant: before this received time none of its devices can have been idle for long enough."""
-        self._shown_silent: dict[bytes, tuple[int, int]] = {}
-        """Device -> when it was last heard (received time), and up to which end its windows were shown since."""
+        self._silence = Silence()
         self._looked_at_stored = False
         for key, value in restored.values.items():
             if b"|" in key:
@@ -98,7 +112,7 @@ class DeviceTable:
         return len(self._devices) + len(self._stored)
 
     def find(self, key: bytes, offset: int, received_us: int) -> tuple[Device, bool]:
-        """The device of a record, marked as changed; False: it was refused, and its tenant's overflow stands in.
+        """The device of a record, marked as changed; False: it was refused, and an overflow stands in.
 
         What has no device's key belongs to `UNPLACED_KEY`, whatever its key is.
         """
@@ -111,12 +125,19 @@ class DeviceTable:
                 tenant = key.partition(b"/")[0].decode()
                 admitted = self._has_room(tenant, offset, received_us)
                 if admitted:
-                    self._next_idle_us[tenant] = min(self._next_idle_us.get(tenant, 0), received_us + IDLE_US)
+                    for whose in (tenant, _EVERYBODY):
+                        self._next_idle_us[whose] = min(self._next_idle_us.get(whose, 0), received_us + IDLE_US)
                 else:
-                    key = f"{tenant}/{OVERFLOW}".encode()
+                    key = self._overflow_of(tenant)
             device = self._load(key)
         self._changed.add(key)
         return device, admitted
+
+    def why_refused(self, tenant: str) -> str:
+        """Which budget is used up, for a person."""
+        if self._per_tenant.get(tenant, 0) >= self._most_of_tenant:
+            return f"the tenant has {self._most_of_tenant} devices already"
+        return f"the partition has {self._most} devices already"
 
     def take_changes(self) -> list[StateChange]:
         """State records to write: a device's pages before the device, as the device's offset covers them."""
@@ -145,18 +166,12 @@ class DeviceTable:
         return expired
 
     def silent(self, received_before_us: int, ended_before_us: int) -> list[tuple[Device, int]]:
-        """Devices with open windows, silent since `received_before_us`; each with the end up to which they were shown.
+        """Devices with windows to show, silent since `received_before_us`; each with the end up to which it did.
 
         The first time, devices that fell silent shortly before this worker took over are loaded and looked at too.
         """
         self._look_at_stored(received_before_us)
-        silent = []
-        for key, device in self._devices.items():
-            if device.received_us < received_before_us and device.windows.open:
-                spell, shown_us = self._shown_silent.get(key, (0, 0))
-                silent.append((device, shown_us if spell == device.received_us else 0))
-                self._shown_silent[key] = (device.received_us, ended_before_us)
-        return silent
+        return self._silence.with_windows(self._devices.values(), received_before_us, ended_before_us)
 
     def silent_unshown(self, received_before_us: int) -> list[Device]:
         """Devices that are silent since `received_before_us`, and whose ledger was not published as it stands."""
@@ -195,33 +210,54 @@ class DeviceTable:
 
     def _count(self, key: str, step: int) -> None:
         tenant, _, device = key.partition("/")
-        if device != OVERFLOW:
-            self._per_tenant[tenant] = self._per_tenant.get(tenant, 0) + step
+        if device == OVERFLOW:
+            return
+        count = self._per_tenant.get(tenant, 0) + step
+        if count:
+            self._per_tenant[tenant] = count
+        else:
+            del self._per_tenant[tenant]
+            self._next_idle_us.pop(tenant, None)
 
     def _has_room(self, tenant: str, offset: int, received_us: int) -> bool:
-        if self._per_tenant.get(tenant, 0) < self._budget:
-            return True
-        # A flood of new names must not make every one of its messages a search through all devices.
-        if received_us > self._next_idle_us.get(tenant, 0):
-            self._forget_idle(tenant, offset, received_us)
-        return self._per_tenant[tenant] < self._budget
+        full = self._per_tenant.get(tenant, 0) >= self._most_of_tenant
+        if full:
+            self._make_room(tenant, offset, received_us)
+            full = self._per_tenant.get(tenant, 0) >= self._most_of_tenant
+        if not full and self._is_full():
+            self._make_room(_EVERYBODY, offset, received_us)
+        return not full and not self._is_full()
 
-    def _forget_idle(self, tenant: str, offset: int, received_us: int) -> None:
-        mine, overflow = f"{tenant}/".encode(), f"{tenant}/{OVERFLOW}".encode()
+    def _is_full(self) -> bool:
+        return len(self) - self._has(UNPLACED_KEY) >= self._most
+
+    def _has(self, key: bytes) -> bool:
+        return key in self._devices or key in self._stored
+
+    def _overflow_of(self, tenant: str) -> bytes:
+        key = f"{tenant}/{OVERFLOW}".encode()
+        return key if tenant and (self._has(key) or not self._is_full()) else UNPLACED_KEY
+
+    def _make_room(self, tenant: str, offset: int, received_us: int) -> None:
+        """Forget those of a tenant's devices (or of all) that were idle for long enough, the longest first."""
+        # A flood of new names must not make every one of its messages a search through all devices.
+        if received_us <= self._next_idle_us.get(tenant, 0):
+            return
+        mine = f"{tenant}/".encode() if tenant else b""
+        overflow = self._overflow_of(tenant)
         seen = [(device.received_us, key) for key, device in self._devices.items() if key.startswith(mine)]
         seen += [(stored.received_us, key) for key, stored in self._stored.items() if key.startswith(mine)]
         longest_silent = heapq.nsmallest(FORGOTTEN_AT_ONCE + 1, (one for one in seen if one[1] != overflow))
-        for since_us, key in longest_silent[:FORGOTTEN_AT_ONCE]:
-            if since_us >= received_us - IDLE_US:
-                self._next_idle_us[tenant] = since_us + IDLE_US
-                return
-            self._forget(key, tenant, offset)
-        rest = longest_silent[FORGOTTEN_AT_ONCE:]
-        self._next_idle_us[tenant] = rest[0][0] + IDLE_US if rest else received_us
+        following_us = received_us
+        for number, (since_us, key) in enumerate(longest_silent):
+            if since_us >= received_us - IDLE_US or number == FORGOTTEN_AT_ONCE:
+                following_us = since_us + IDLE_US
+                break
+            self._forget(key, offset, overflow)
+        self._next_idle_us[tenant] = following_us
 
-    def _forget(self, key: bytes, tenant: str, offset: int) -> None:
-        device = self._load(key)
-        overflow = self._load(f"{tenant}/{OVERFLOW}".encode())
+    def _forget(self, key: bytes, offset: int, into: bytes) -> None:
+        device, overflow = self._load(key), self._load(into)
         overflow.ledger.add(device.ledger)
         overflow.received_us = max(overflow.received_us, device.received_us)
         self._changed.add(overflow.key_bytes)
@@ -235,7 +271,7 @@ class DeviceTable:
         self._expired |= dict.fromkeys([key, *(_page_key(key, page_id) for page_id in pages)])
         del self._devices[key]
         self._changed.discard(key)
-        self._shown_silent.pop(key, None)
+        self._silence.forget(device)
         self._count(device.key, -1)
 
 

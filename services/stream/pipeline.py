@@ -44,10 +44,11 @@ class Output(NamedTuple):
 
 
 class Budgets(NamedTuple):
-    """What a tenant may use: devices per partition, sensors per device."""
+    """How many devices a tenant may have in a partition, sensors a device, and devices a partition."""
 
-    devices_per_tenant: int = 100_000
+    devices_per_tenant: int = 10_000
     sensors_per_device: int = 64
+    devices_per_partition: int = 20_000
 
 
 DEFAULT_BUDGETS: Final = Budgets()
@@ -80,7 +81,9 @@ class PartitionPipeline:
             raise ConfigurationError(f"routes name unknown decoders {unknown}; known: {sorted(DECODERS)}")
         self._routes = routes
         self._budgets = budgets
-        self._devices = DeviceTable(types, budgets.devices_per_tenant, restored, self.totals)
+        self._devices = DeviceTable(
+            types, budgets.devices_per_tenant, budgets.devices_per_partition, restored, self.totals
+        )
 
     def __len__(self) -> int:
         """Devices known."""
@@ -181,7 +184,7 @@ class PartitionPipeline:
         if isinstance(placed, Rejected):
             raise Poison(placed.reason, placed.detail)
         if not admitted:
-            raise Poison(Reason.DEVICE_BUDGET, f"the tenant has {self._budgets.devices_per_tenant} devices already")
+            raise Poison(Reason.DEVICE_BUDGET, self._devices.why_refused(placed.tenant))
         return placed
 
     def _placed(self, arrival: Arrival) -> Placed | Rejected:
@@ -457,7 +460,8 @@ class PartitionPipeline:
             self.partition, arrival, placed if type(placed) is Placed else None, reason, detail, index, sensor
         )
         arrival.buried += 1
-        key = device.key_bytes if device.key_bytes == topics.UNPLACED_KEY else arrival.record.key
+        known = type(placed) is Placed or device.key_bytes != topics.UNPLACED_KEY
+        key = arrival.record.key if known else topics.UNPLACED_KEY
         out.append(Output(topics.DEAD_LETTER, key, letter))
 
 

@@ -114,6 +114,7 @@ def pipeline(
     *,
     devices: int = 100,
     sensors: int = 64,
+    devices_in_all: int = 1000,
     restored: Restored = NOTHING_STORED,
     model: str = "gaussian",
     types_of_sensors: dict[str, SensorType] | None = None,
@@ -122,7 +123,7 @@ def pipeline(
     """A pipeline of partition 3, all of whose devices are of the same type."""
     kind = DeviceType(model=ModelSpec(name=model), sensors=types_of_sensors or {}, accept_late=accept_late)
     types = DeviceTypes({"generic": kind}, [])
-    return PartitionPipeline(3, load_routes(None), types, Budgets(devices, sensors), restored)
+    return PartitionPipeline(3, load_routes(None), types, Budgets(devices, sensors, devices_in_all), restored)
 
 
 def feed(to: PartitionPipeline, *records: RawRecord) -> list[Output]:

@@ -1,6 +1,7 @@
 """Devices: a tenant's budget, who is forgotten for whom, and what the state topic holds of it."""
 
 import heapq
+import random
 
 from stream_builders import (
     DAY_S,
@@ -145,7 +146,7 @@ def test_a_flood_of_invented_names_is_refused_at_little_cost(monkeypatch):
         return nsmallest(count, devices)
 
     monkeypatch.setattr(heapq, "nsmallest", counted)
-    partition = pipeline(devices=1000)
+    partition = pipeline(devices=1000, devices_in_all=2000)
     feed(partition, *(hello(i) for i in range(1000)))
     state = StateTopic()
     state.checkpoint(partition)
@@ -158,6 +159,92 @@ def test_a_flood_of_invented_names_is_refused_at_little_cost(monkeypatch):
     assert len(searched) == 1
     assert ledgers_add_up(partition)
     assert partition.totals.dead_messages == {"device_budget": 20_000}
+
+
+def tenants(count: int, first: int = 0, day: float = 0.0) -> list:
+    """A device of each of so many tenants."""
+    return [hello(1, day + i / 1e6, tenant=f"tenant-{first + i:05}") for i in range(count)]
+
+
+def test_a_partition_has_a_budget_whoever_the_devices_are_and_those_known_go_on():
+    partition = pipeline(devices_in_all=3)
+    outputs = feed(partition, *tenants(5), *tenants(3))
+    letters = only(topics.DEAD_LETTER, outputs)
+    assert [(letter.reason, letter.tenant) for letter in letters] == [
+        (Reason.DEVICE_BUDGET, "tenant-00003"),
+        (Reason.DEVICE_BUDGET, "tenant-00004"),
+    ]
+    assert {letter.detail for letter in letters} == {"the partition has 3 devices already"}
+    assert [output.key for output in outputs if output.topic == topics.DEAD_LETTER] == [
+        b"tenant-00003/pump-000001", b"tenant-00004/pump-000001",
+    ]  # fmt: skip
+    assert partition.totals.decoded == 3
+    assert partition.totals.redelivered == 3
+    assert ledgers_add_up(partition)
+
+
+def test_invented_tenants_leave_nothing_but_one_count():
+    partition, state = pipeline(devices=2, devices_in_all=20), StateTopic()
+    for n in range(20):
+        feed(partition, *tenants(100, first=100 * n))
+        state.checkpoint(partition)
+        assert len(partition) <= 21
+    table = partition._devices
+    assert len(table._per_tenant) <= 20
+    assert len(table._next_idle_us) <= 21
+    assert len(state.last()) <= 21
+    assert partition.totals.dead_messages == {"device_budget": 1980}
+    assert ledgers_add_up(partition)
+
+
+def test_a_full_partition_forgets_the_longest_silent_of_whatever_tenant_and_its_counts_remain():
+    partition, state = pipeline(devices=2, devices_in_all=4), StateTopic()
+    feed(partition, *tenants(3), hello(9, 6))
+    assert len(buried(feed(partition, *tenants(1, first=50, day=6.5)))) == 1
+    state.checkpoint(partition)
+    assert len(cleaned(feed(partition, *tenants(1, first=51, day=7.5)))) == 1
+    state.checkpoint(partition)
+    assert sorted(state.last()) == [b"$/$", b"acme/pump-000009", b"tenant-00051/pump-000001"]
+    assert partition._devices._per_tenant.keys() == {"acme", "tenant-00051"}
+    assert partition.totals.received == 6
+    assert pipeline(restored=state.read()).totals == partition.totals
+
+
+def test_the_count_of_a_tenants_refused_devices_is_forgotten_too_when_the_room_is_needed():
+    partition, state = pipeline(devices=1, devices_in_all=2), StateTopic()
+    feed(partition, hello(1), hello(2))
+    feed(partition, *tenants(2, day=8))
+    state.checkpoint(partition)
+    assert sorted(state.last()) == [b"$/$", b"tenant-00000/pump-000001", b"tenant-00001/pump-000001"]
+    assert partition.totals.received == 4
+    assert ledgers_add_up(partition)
+
+
+def test_who_is_forgotten_in_a_full_partition_does_not_depend_on_when_the_worker_started():
+    numbers = random.Random(6)
+    days = [day / 4 for day in range(80)]
+    records = log(hello(numbers.randrange(3), day, tenant=f"t{numbers.randrange(5)}") for day in days)
+    uncut = pipeline(devices=2, devices_in_all=4)
+    expected = bytes_of(uncut.process(records))
+    state, outputs = StateTopic(), []
+    for record in records:
+        worker = pipeline(devices=2, devices_in_all=4, restored=state.read())
+        outputs += bytes_of(worker.process([record]))
+        state.checkpoint(worker)
+    assert outputs == expected
+    assert worker.totals == uncut.totals
+    assert len(buried(pipeline(devices=2, devices_in_all=4).process(records))) > 10
+
+
+def test_a_silent_device_that_has_shown_all_costs_no_more_than_a_look(monkeypatch):
+    partition = pipeline()
+    feed(partition, hello(1), hello(2))
+    shown = partition.idle_windows(at(400), at(400))
+    assert len(shown) == 6
+    asked = []
+    monkeypatch.setattr("services.stream.windows.DeviceWindows.still_open", lambda *told: asked.append(told) or [])
+    partition.idle_windows(at(500), at(500))
+    assert asked == []
 
 
 def test_a_device_is_read_from_the_state_only_when_it_speaks():
