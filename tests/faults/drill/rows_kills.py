@@ -9,7 +9,7 @@ from tests.faults.drill.scene import Bite, DidNotBite, Scene
 
 TRIES = 5
 """A kill can fall between two messages, or right after a commit: tried so often until it shows."""
-LATENCY_S = 1.0
+LATENCY_S = 0.7
 """Added each way, so that a commit reaches Kafka this much after the state that it covers."""
 RECEIVE_MAXIMUM = 256
 

@@ -81,7 +81,7 @@ class Run:
             fleet.wait_connected()
             scene.steady()
             bite = row.play(scene)
-            scene.steady(2.0, 4.0)
+            scene.steady(1.0, 2.0)
         if result.failures:
             # What was acknowledged must be accounted for all the same.
             self._plant.recover()

@@ -88,10 +88,19 @@ class Scene:
         time.sleep(self.chance.uniform(low_s, high_s))
 
     def healed(self) -> None:
-        """The fault is over: measure how long until every device's data is fresh in InfluxDB again."""
-        began = time.monotonic()
-        until(self.is_fresh, RECOVER_S, "what devices send is in InfluxDB again")
-        self.recovered_s = time.monotonic() - began
+        """The fault is over: measure how long until every device's data is fresh in InfluxDB, and stays so."""
+        began = since = time.monotonic()
+
+        def stays_fresh() -> bool:
+            nonlocal since
+            now = time.monotonic()
+            if not self.is_fresh():
+                since = now
+            # What came before a kill is still fresh when it falls.
+            return now - since > FRESH_S + 1.0
+
+        until(stays_fresh, RECOVER_S, "what devices send is in InfluxDB again")
+        self.recovered_s = since - began
 
     def is_fresh(self) -> bool:
         """Whether what each device (with a right clock) sent `FRESH_S` ago is in InfluxDB."""
