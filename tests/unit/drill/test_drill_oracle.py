@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from tests.faults.drill.account import SHOWN_WITHIN_US
+from tests.faults.drill.alarms_oracle import Step, level_steps
 from tests.faults.drill.diary import FleetRecord
 from tests.faults.drill.evidence import Entry, RawMessage, ScorePoint
 from tests.faults.drill.kafka_log import entry_of
 from tests.faults.drill.oracle import judge_evidence, windows_due_us
-from tests.faults.drill.told import time_ns
+from tests.faults.drill.told import Told, time_ns
 from tests.faults.drill.verdict import Verdict
+from tests.faults.drill.windows_oracle import windows_of
 from tests.faults.drill.workload import SENSORS, Workload
 from tests.unit.drill.healthy_row import START_US, HealthyRow, healthy_row
 
@@ -256,6 +258,23 @@ def test_a_wrong_window_on_the_topic_is_found(row):
     assert "on telemetry.aggregates: count is" in said
 
 
+def test_a_window_is_closed_when_its_time_has_passed_and_not_before(row):
+    entries = row.evidence.aggregates["calm-00"]
+    closed = next(at for at, entry in enumerate(entries) if not entry.fields["provisional"])
+    entries[closed] = changed(entries[closed], provisional=True)
+    assert only(judged(row))[1].endswith("shown as open, though its time has passed")
+    entries[closed] = changed(entries[closed], provisional=False)
+    entries[-1] = changed(entries[-1], provisional=False)
+    assert only(judged(row))[1].endswith("closed before its time")
+
+
+def test_what_was_shown_of_a_window_while_it_was_open_holds_no_more_once_it_is_closed(row):
+    entries = row.evidence.aggregates["calm-00"]
+    closed = next(entry for entry in entries if not entry.fields["provisional"])
+    entries.append(changed(closed, id=closed.id + "p", provisional=True, count=closed.fields["count"] - 1))
+    assert judged(row).ok
+
+
 def test_a_window_that_is_missing_or_of_nothing_is_found(row):
     key = a_window(row)
     row.evidence.windows[(*key[:3], 0)] = row.evidence.windows.pop(key)
@@ -402,6 +421,19 @@ def test_two_anomalies_at_once_and_a_broken_life_are_found(row):
     assert any("open at once" in said for said in judged(row).doubled)
     row.evidence.anomalies["calm-00"] = row.evidence.anomalies["calm-00"][1:]
     assert any("went through" in said for said in judged(row).wrong)
+
+
+def test_a_correction_of_an_older_window_changes_no_alarm_and_one_of_the_last_does():
+    def told(second: float, level: float) -> Told:
+        return Told(round(second), round(second * 1e6), {"level": level})
+
+    steady = [told(second, 50.0) for second in (1, 11, 21, 31, 41)]
+    older, last = told(2, 110.0), told(22, 110.0)
+    assert level_steps(windows_of([*steady, older])) == []
+    raised = Step("level-high", "raised", 30_000_000)
+    assert level_steps(windows_of([*steady, last])) == [raised]
+    cleared = Step("level-high", "cleared", 40_000_000)
+    assert level_steps(windows_of([*steady, last, told(51, 50.0)])) == [raised, cleared]
 
 
 def test_a_post_that_is_missing_strange_or_other_when_repeated_is_found(row):
