@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import json
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="ROW,ROW", help="these rows")
     parser.add_argument("--short", action="store_true", help="the three compound rows that catch every mutant")
     parser.add_argument("--output", type=Path, help="write the report there, as Markdown")
+    parser.add_argument("--results", type=Path, help="write there what was found in each row, as JSON")
     parser.add_argument("--folder", type=Path, help="keep data and logs there; without it they go when all is well")
     options = parser.parse_args()
     seed = time.time_ns() % 1_000_000 if options.seed is None else options.seed
@@ -55,6 +57,8 @@ def main() -> int:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(text, encoding="utf-8")
         say(f"the report is in {options.output}")
+    if options.results is not None:
+        options.results.write_text(json.dumps(report.counts(results)), encoding="utf-8")
     good = all(result.good for result in results)
     if good and options.folder is None:
         shutil.rmtree(folder)

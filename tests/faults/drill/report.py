@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.faults.drill.oracle import Verdict
 
@@ -87,6 +88,23 @@ def document(results: Sequence[Result], *, seed: int, took_s: float) -> str:
     for result in bad:
         lines += [f"**{result.name}**", "", *[f"- {problem}" for problem in result.problems], ""]
     return "\n".join(lines)
+
+
+def counts(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """By row, how much was lost, doubled, wrong and unequal; and what failed, in words."""
+    return [
+        {
+            "name": result.name,
+            "lost": len(result.verdict.lost) if result.verdict else 0,
+            "doubled": len(result.verdict.doubled) if result.verdict else 0,
+            "wrong": len(result.verdict.wrong) if result.verdict else 0,
+            "unequal": len(result.unequal or ()),
+            "failures": result.failures,
+            "not_run": result.not_run,
+            "bite": result.bite,
+        }
+        for result in results
+    ]
 
 
 def machine() -> str:
