@@ -98,7 +98,6 @@ def test_a_packet_in_many_pieces_is_joined_once(monkeypatch):
     assert max(held) < 2000
 
 
-@pytest.mark.xfail(strict=True, reason="the stream has no cap on devices per partition: /tmp/w2/defects-stream.md 1, 2")
 def test_invented_tenants_do_not_fill_a_partition():
     core = Core(partitions=1, budgets=Budgets(10, 64, devices_per_partition=50), check=False)
     for number in range(500):
