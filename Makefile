@@ -8,7 +8,7 @@ SEED ?= 1
 COUNT ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers run up down test test-unit test-servers fuzz lint bench clean
+.PHONY: help setup servers run up down test test-unit test-servers drill drill-mutants fuzz lint bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -47,6 +47,12 @@ fuzz: $(READY) ## Hostile input: 200,000 messages (SEED=, COUNT=), what they cos
 	$(BIN)/python -m tests.hostile.fuzz --seed $(SEED) --count $(COUNT)
 	$(BIN)/python -m tests.hostile.growth
 	$(BIN)/python -m tests.hostile.memory
+
+drill: $(READY) servers ## Every fault under load, then the account (half an hour): make drill SEED=1; report in .run/drill.md
+	@$(BIN)/python -m tests.faults.drill --output .run/drill.md $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+drill-mutants: $(READY) servers ## Break each promise on purpose, and expect the drill's short form to see it (20 min)
+	@$(BIN)/python -m tests.faults.drill.mutants
 
 lint: $(READY) ## Format, lint, types, dependency directions
 	$(BIN)/ruff format --check .
