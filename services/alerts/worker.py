@@ -94,6 +94,7 @@ class Worker:
         self._clock_s = clock_s
         self._shards: dict[int, _Shard] = {}
         self._complained: set[str] = set()
+        self._losing: set[tuple[Channel, str]] = set()
         self._decode_anomaly = msgspec.json.Decoder(Anomaly).decode
         self._decode_aggregate = msgspec.json.Decoder(Aggregate).decode
 
@@ -262,7 +263,7 @@ class Worker:
         self._measure()
 
     def _queue(self, entries: Iterable[Entry]) -> None:
-        """Into their lanes; what gets lost by that is said once."""
+        """Into their lanes; that some get lost by that is said once, until one goes in without a loss."""
         dropped: dict[tuple[Channel, str], list[Entry]] = {}
         for entry in entries:
             channel = entry.notification.channel
@@ -271,11 +272,13 @@ class Worker:
                 dropped.setdefault((channel, "not_configured"), []).append(entry)
             elif gone := lane.add(entry):
                 dropped.setdefault((channel, "full"), []).extend(gone)
+            else:
+                self._losing.discard((channel, "full"))
         for (channel, reason), lost in dropped.items():
             metrics.DROPPED.labels(reason).inc(len(lost))
-            log.error(
-                "notifications_dropped", channel=channel, reason=reason, count=len(lost), first_event_id=lost[0].id
-            )
+            if (channel, reason) not in self._losing:
+                log.error("notifications_dropped", channel=channel, reason=reason, first_event_id=lost[0].id)
+                self._losing.add((channel, reason))
             for entry in lost:
                 self._remove(entry)
 

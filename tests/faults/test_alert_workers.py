@@ -32,7 +32,8 @@ from services.runtime.errors import ExitCode
 
 DEVICES = [f"pump-{n}" for n in range(30)]
 TICKS_PER_SECOND = 5
-EVENTS_BETWEEN_FAULTS = 150
+EVENTS_BETWEEN_FAULTS = 100
+KILLS = 3
 FROZEN_S = 12.0
 """Longer than the session of 6 s: the other worker owns the partitions when the frozen one wakes up."""
 
@@ -114,11 +115,12 @@ def test_workers_that_are_killed_and_frozen_raise_each_alarm_once(alerts: Alerts
     load = Load(alerts)
     load.start()
     try:
-        for _ in range(2):
+        for _ in range(KILLS):
             hear_more("both are at work")
-            first.kill()
-            first.wait(DEADLINE_S)
-            first = start_and_join()
+            alerts.wait_for_next_event()
+            for worker in (first, second):
+                worker.kill()
+            first, second = start_and_join(), start_and_join()
         hear_more("both are at work again")
         second.send_signal(signal.SIGSTOP)
         frozen_at = time.monotonic()

@@ -126,6 +126,17 @@ class Alerts:
             self._producer.produce(self.prefix + topic, key=key, value=msgspec.json.encode(record))
         assert self._producer.flush(DEADLINE_S) == 0
 
+    def wait_for_next_event(self) -> None:
+        """Return as soon as another event stands on its topic: its worker has not yet recorded that it wrote it."""
+        ends = clients.bounds(self.settings, topics.ALERT_EVENTS, range(self.partitions))
+        self._reader.assign(
+            [TopicPartition(self.prefix + topics.ALERT_EVENTS, number, end) for number, (_, end) in ends.items()]
+        )
+        eventually(
+            lambda: any(m.error() is None for m in self._reader.consume(1, 0.2)), "another event stands on its topic"
+        )
+        self._reader.unassign()
+
     def events(self) -> list[AlarmEvent]:
         """All of alerts.events, in order within a device."""
         return [msgspec.json.decode(value, type=AlarmEvent) for _, value in self.records(topics.ALERT_EVENTS)]

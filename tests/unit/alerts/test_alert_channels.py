@@ -1,5 +1,6 @@
 """The webhook against a real HTTP server: what is sent, and how each answer is judged."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -51,8 +52,8 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
-def answer_of(url: str) -> Answer:
-    webhook = Webhook(SecretStr(url), timeout_s=5.0)
+def answer_of(url: str, timeout_s: float = 5.0) -> Answer:
+    webhook = Webhook(SecretStr(url), timeout_s)
     webhook.send(entry("pump-1"))
     deadline = time.monotonic() + DEADLINE_S
     answers: list[Answer] = []
@@ -110,6 +111,13 @@ def test_nobody_there_is_away_and_the_detail_does_not_hold_the_address(receiver:
     assert answer.outcome is Outcome.AWAY
     assert "s3cret" not in answer.detail
     assert receiver.address not in answer.detail
+
+
+def test_a_receiver_that_takes_the_post_and_never_answers_is_away_after_the_timeout():
+    """As over a half-open connection: the kernel accepts, and nobody reads."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        answer = answer_of(f"http://127.0.0.1:{deaf.getsockname()[1]}/", timeout_s=0.2)
+    assert (answer.outcome, answer.detail) == (Outcome.AWAY, "ReadTimeoutError")
 
 
 def test_credentials_in_the_address_are_sent_as_basic_auth(receiver: Receiver):
