@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import told_secrets
+from bridge_process import free_port
 from confluent_kafka import TopicPartition
 from secured_kafka import PASSWORD, USER, SecuredKafka
 from secured_mosquitto import Authorities
@@ -106,3 +108,22 @@ def test_what_keeps_us_out_is_named_with_the_fix_and_no_secret(broker, case, cap
     text = str(refused.value)
     assert fix.removeprefix("WEIR_KAFKA") in text, text
     assert PASSWORD not in text + "".join(capsys.readouterr())
+
+
+def test_services_that_kafka_refuses_say_so_without_a_secret(broker, tmp_path):
+    away = f"127.0.0.1:{free_port()}"
+    told = told_secrets.settings(tmp_path, influx=away, hook=away) | {
+        "WEIR_KAFKA__BOOTSTRAP": broker.sasl,
+        "WEIR_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "WEIR_KAFKA__CA_FILE": str(broker.authorities.weir),
+        "WEIR_MQTT__PORT": away.partition(":")[2],
+    }
+    for service in told_secrets.SERVICES:
+        log = tmp_path / f"{service}.log"
+        said = told_secrets.run((service,), told, log, lambda text: "kafka_unavailable" in text)
+        assert "WEIR_KAFKA__USERNAME" in said, said
+        assert told_secrets.leaks(said) == {}, said
+    for tool in told_secrets.TOOLS[:3]:
+        said = told_secrets.run(tool, told, tmp_path / f"{tool[0]}.log", lambda _: False)
+        assert said
+        assert told_secrets.leaks(said) == {}, said

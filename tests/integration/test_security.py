@@ -10,6 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from pydantic import SecretStr
 from secured_mosquitto import LONG_AGO, Authorities, Client, SecuredMosquitto
+
 from services.console import mqtt_checks
 from services.runtime.settings import MqttSettings
 
