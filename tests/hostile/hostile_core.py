@@ -93,7 +93,7 @@ class Core:
     """One core; `publish` what comes by MQTT, `append` what somebody wrote to telemetry.raw."""
 
     def __init__(self, *, partitions: int = 2, budgets: Budgets | None = None, check: bool = True) -> None:
-        self._budgets = budgets or Budgets(devices_per_tenant=200, sensors_per_device=64)
+        self._budgets = budgets or Budgets(devices_per_tenant=200, sensors_per_device=64, devices_per_partition=400)
         self._types = DeviceTypes({PUMP.name: PUMP}, [("*/pump-[0-3]", PUMP.name)])
         self._routes = load_routes(None)
         self.check = check

@@ -223,6 +223,8 @@ JUNK_HEADERS: Final = (
     (raw.REJECT, (b"unroutable", b"too_large", b"bad_topic", b"late", b"of_the_future", b"\xff", b"", None)),
     (raw.REJECT_DETAIL, (b"\xff", b"x" * 5000, None)),
     (raw.SIZE, (b"300000", b"many", b"-1", b"9" * 18, b"9" * 19, None)),
+    (raw.REPLAY_OF, (b"0:1:2", b"0:1:2", b"1:99:0", b"", b"\xff", b"0:1", b"9" * 5000, None)),
+    (raw.REPLAY_READINGS, (b"0", b"0,1,2", b"1", b"9" * 9, b",".join([b"7"] * 9999), b"", b"x", b"0,", None)),
     (raw.SHA256, (b"\xff", b"0" * 64, b"g" * 64, None)),
 )
 KEYS: Final = (
@@ -442,8 +444,10 @@ class Fuzzer:
             raw.MQTT_DUP: b"0",
             raw.RECEIVED_AT: b"%d" % self._received_us,
         }
-        for name, values in self._random.sample(JUNK_HEADERS, self._random.randrange(3)):
+        for name, values in self._random.sample(JUNK_HEADERS, self._random.randrange(4)):
             headers[name] = self._random.choice(values)
+        if self._random.random() < 0.2:
+            headers |= {raw.REPLAY_OF: b"0:1:2", raw.REPLAY_READINGS: self._random.choice((b"0", b"0,1", b"1,2,3"))}
         if self._random.random() < 0.1:
             headers.pop(self._random.choice((raw.MQTT_TOPIC, raw.RECEIVED_AT, raw.MQTT_DUP)))
         key = f"acme/{device}".encode() if self._random.random() < 0.7 else self._random.choice(KEYS)
