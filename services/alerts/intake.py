@@ -68,7 +68,7 @@ class Intake:
             error = message.error()
             if error is None:
                 records.append(_record(self._sources, message))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes have no other name
+            elif error.code() == KafkaError._PARTITION_EOF:
                 if message.topic() == self._anomalies:
                     self._consumer.resume([TopicPartition(self._aggregates, message.partition() or 0)])
             elif error.fatal():

@@ -116,13 +116,13 @@ class Connection:
             self._heard_all_at = now
         elif now - self._heard_all_at >= self._keepalive_s / 2:
             # paho would take the broker for dead, whose PINGRESP still waits unread behind messages.
-            self._client._packet_queue(paho.PINGREQ, _PINGREQ, 0, 0)  # noqa: SLF001
+            self._client._packet_queue(paho.PINGREQ, _PINGREQ, 0, 0)
             self._heard_all_at = now
 
     def acknowledge(self, mids: list[int]) -> None:
         """Send PUBACKs, in order, in one write; nothing where the connection has just gone."""
         # paho's own `ack` makes a packet object and a system call of each.
-        self._client._packet_queue(paho.PUBACK, write_pubacks(mids), 0, 0)  # noqa: SLF001
+        self._client._packet_queue(paho.PUBACK, write_pubacks(mids), 0, 0)
 
     def leave(self, deadline: float) -> None:
         """Send what is due and DISCONNECT, until `deadline` (monotonic); the broker keeps the session."""
@@ -155,7 +155,7 @@ class Connection:
                 self._failure = mqtt.failure(error)
             data = b""
         if not data:
-            self._client._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)  # noqa: SLF001
+            self._client._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
             return
         for packet in self._splitter.feed(data):
             if packet.first & 0xF0 == PUBLISH:
@@ -165,7 +165,7 @@ class Connection:
 
     def _paho_takes(self, packet: Packet) -> bool:
         """Let paho handle a packet; False where that ended the connection."""
-        self._client._in_packet = {  # noqa: SLF001
+        self._client._in_packet = {
             "command": packet.first,
             "have_remaining": 1,
             "remaining_count": [],
@@ -175,8 +175,8 @@ class Connection:
             "to_process": 0,
             "pos": 0,
         }
-        if (code := self._client._packet_handle()) > 0:  # noqa: SLF001
-            self._client._loop_rc_handle(code)  # noqa: SLF001
+        if (code := self._client._packet_handle()) > 0:
+            self._client._loop_rc_handle(code)
         return self._client.socket() is not None
 
     def _on_connect(

@@ -95,7 +95,7 @@ class LogSlices:
                     if message.offset() >= slice_.end:
                         return
                     yield message
-                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's codes have no other name
+                elif error.code() != KafkaError._PARTITION_EOF:
                     with kafka_answers(self._settings):
                         raise KafkaException(error)
             # The end may have gone by retention or compaction: the position tells, not the last record.

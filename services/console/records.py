@@ -163,7 +163,7 @@ class Reader:
             if taken:
                 silent_since = time.monotonic()
             elif time.monotonic() - silent_since > ANSWER_S:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no records"))  # noqa: SLF001 - its public name
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no records"))
             for message in taken:
                 error, partition = message.error(), message.partition()
                 if error is None and partition in left:
@@ -171,7 +171,7 @@ class Reader:
                         yield self._entry(message)
                     if message.offset() >= ends[partition] - 1:
                         left.discard(partition)
-                elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                elif error is not None and error.code() == KafkaError._PARTITION_EOF:
                     left.discard(partition)
                 elif error is not None and error.fatal():
                     raise KafkaException(error)

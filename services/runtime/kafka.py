@@ -31,6 +31,7 @@ from services.runtime.settings import KafkaSettings
 
 log = logging.get("kafka")
 
+# The stubs know neither the class nor its makers.
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _ASK_S = 3.0
@@ -171,8 +172,8 @@ _HOPELESS = frozenset(
 
 
 _REFUSED: Final = {
-    KafkaError._AUTHENTICATION: "correct WEIR_KAFKA__USERNAME, __PASSWORD and __SASL_MECHANISM",  # noqa: SLF001
-    KafkaError._SSL: "correct WEIR_KAFKA__CA_FILE, __CERT_FILE, __KEY_FILE or the name in __BOOTSTRAP",  # noqa: SLF001
+    KafkaError._AUTHENTICATION: "correct WEIR_KAFKA__USERNAME, __PASSWORD and __SASL_MECHANISM",
+    KafkaError._SSL: "correct WEIR_KAFKA__CA_FILE, __CERT_FILE, __KEY_FILE or the name in __BOOTSTRAP",
 }
 """What librdkafka says of a refused connection, beside the time-out of whatever was asked -> the fix."""
 
@@ -287,7 +288,7 @@ def read_to_end(
                 error = message.error()
                 if error is None:
                     yield message
-                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's codes have no other name
+                elif error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
             places = client.position([TopicPartition(name, p) for p in ends])
             ends = {at.partition: ends[at.partition] for at in places if at.offset < ends[at.partition]}

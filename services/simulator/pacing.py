@@ -28,15 +28,15 @@ class Pacing(Protocol):
 class AsAcknowledged:
     """As fast as the broker takes them; event time is the time of publishing."""
 
-    def event_us(self, n: int, now_us: int) -> int:  # noqa: ARG002 - one form for all
+    def event_us(self, n: int, now_us: int) -> int:
         """Now."""
         return now_us // _MS * _MS
 
-    def due_us(self, n: int) -> int:  # noqa: ARG002
+    def due_us(self, n: int) -> int:
         """At once."""
         return 0
 
-    def slept(self, gap_us: int) -> Self:  # noqa: ARG002
+    def slept(self, gap_us: int) -> Self:
         """No plan, nothing to move."""
         return self
 
@@ -48,7 +48,7 @@ class Live:
     first_us: int
     elapsed_us: Callable[[int], float]
 
-    def event_us(self, n: int, now_us: int) -> int:  # noqa: ARG002
+    def event_us(self, n: int, now_us: int) -> int:
         """When the device was to take it, even where it is published later: the broker was away, say."""
         return self.due_us(n)
 
@@ -69,7 +69,7 @@ class Stored:
     elapsed_us: Callable[[int], float]
     published: Pacing
 
-    def event_us(self, n: int, now_us: int) -> int:  # noqa: ARG002
+    def event_us(self, n: int, now_us: int) -> int:
         """As recorded, from `start_us` on."""
         return (self.start_us + int(self.elapsed_us(n))) // _MS * _MS
 

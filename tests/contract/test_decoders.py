@@ -55,8 +55,8 @@ def reason_of(payload: bytes, decode=decode_json) -> Reason | None:
     try:
         check_elements(decode(payload))
     except Poison as poison:
-        assert poison.reason in DECODER_REASONS  # noqa: PT017
-        assert len(poison.detail) < 300  # noqa: PT017
+        assert poison.reason in DECODER_REASONS
+        assert len(poison.detail) < 300
         poison.detail.encode()
         return poison.reason
     return None
