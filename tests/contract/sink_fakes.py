@@ -10,23 +10,6 @@ from services.sink.outcomes import STORED, Outcome, Verdict
 Partition = tuple[str, int]
 
 
-class Killed(BaseException):
-    """kill -9: nothing of the sink runs after it."""
-
-
-class Knife:
-    """Kills at the n-th cut; each port call is cut before and after its effect."""
-
-    def __init__(self, at: int = 0) -> None:
-        self.cuts = 0
-        self._at = at
-
-    def __call__(self) -> None:
-        self.cuts += 1
-        if self.cuts == self._at:
-            raise Killed
-
-
 @dataclass(frozen=True)
 class FakeRecord:
     """A record as confluent_kafka gives it."""

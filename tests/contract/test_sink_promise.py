@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from sink_fakes import FakeGraveyard, FakeLog, FakeSource, FakeWriter, Killed, Knife
+from knife import Killed, Knife
+from sink_fakes import FakeGraveyard, FakeLog, FakeSource, FakeWriter
 
 from schemas import topics
 from schemas.anomaly import Anomaly, AnomalyPhase

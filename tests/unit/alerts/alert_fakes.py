@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+from knife import Knife
 
 from schemas.alarm import AlarmEvent
 from schemas.anomaly import Anomaly
@@ -14,23 +15,6 @@ from services.alerts.outbox import Entry, Lane
 from services.alerts.rules import Channel, Rules, Source
 from services.alerts.state import DeviceState
 from services.alerts.worker import Record, StateWrite, Worker
-
-
-class Killed(BaseException):
-    """kill -9: nothing of the worker runs after it."""
-
-
-class Knife:
-    """Kills at the n-th cut; each port call is cut before and after its effect."""
-
-    def __init__(self, at: int = 0) -> None:
-        self.cuts = 0
-        self._at = at
-
-    def __call__(self) -> None:
-        self.cuts += 1
-        if self.cuts == self._at:
-            raise Killed
 
 
 @dataclass

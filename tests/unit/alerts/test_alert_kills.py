@@ -1,7 +1,8 @@
 """Killed at every step, the alarms are the same and everybody is told; twice only what was not yet recorded."""
 
-from alert_fakes import Killed, Knife, Life, World
+from alert_fakes import Life, World
 from alert_records import anomaly, window
+from knife import Killed, Knife
 
 from services.alerts import rules
 from services.alerts.courier import Outcome
