@@ -34,7 +34,8 @@ class LogSlices:
         check_reachable(settings)
         self._settings = settings
         self._admin = kafka.admin(settings)
-        self._consumer = kafka.reader(settings)
+        # A fetch at the end of one slice would hold up the first of the next.
+        self._consumer = kafka.reader(settings, **{"fetch.wait.max.ms": 10})
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -83,9 +84,10 @@ class LogSlices:
             return
         name = self._name(topic)
         self._consumer.assign([TopicPartition(name, partition, slice_.first)])
-        silent = 0
+        silent, following = 0, slice_.first
         while True:
-            taken: list[Any] = self._consumer.consume(_STEP, _WAIT_S)
+            # No more than are there: it would wait for them.
+            taken: list[Any] = self._consumer.consume(min(_STEP, slice_.end - following), _WAIT_S)
             silent = 0 if taken else silent + 1
             if silent > _SILENT_WAITS:
                 raise Unavailable(f"Kafka at {self._settings.bootstrap} sends no records of {name}; try again")
@@ -100,7 +102,8 @@ class LogSlices:
                         raise KafkaException(error)
             # The end may have gone by retention or compaction: the position tells, not the last record.
             (at,) = self._consumer.position([TopicPartition(name, partition)])
-            if at.offset >= slice_.end:
+            following = max(following, at.offset)
+            if following >= slice_.end:
                 return
 
     def written_us(self, topic: str, partition: int, slice_: Slice) -> int | None:

@@ -68,7 +68,7 @@ class _Topic:
 
     def of_message(self, name: Name) -> list[Held]:
         """All letters of the message (or record) that an id names."""
-        since_us = self._log.written_us(name.topic, name.partition, Slice(name.offset, name.offset + 1))
+        since_us = self._message_written_us(name)
         letters = Letters(Choice(), MOST_REPLAYED)
         there = self._log.bounds(topics.DEAD_LETTER, [name.partition])
         firsts = {} if since_us is None else self._log.offsets_at(topics.DEAD_LETTER, since_us - 1000, there)
@@ -79,6 +79,13 @@ class _Topic:
             if place_of(letter) == (name.topic, name.partition, name.offset):
                 letters.take(letter, written_us, key)
         return letters.last()
+
+    def _message_written_us(self, name: Name) -> int | None:
+        """When the message was written, which its letters come after; None where it is gone."""
+        there = self._log.bounds(name.topic, [name.partition])[name.partition]
+        if not there.first <= name.offset < there.end:
+            return None
+        return self._log.written_us(name.topic, name.partition, Slice(name.offset, name.offset + 1))
 
     def _records(self, partition: int, slice_: Slice) -> Iterator[tuple[DeadLetter, int, str]]:
         for message in self._log.read(topics.DEAD_LETTER, partition, slice_):
