@@ -168,7 +168,10 @@ class DeviceLedger(msgspec.Struct, frozen=True, gc=False, tag="ledger.v1", tag_f
 
 
 class Status(msgspec.Struct, frozen=True, gc=False, tag="status.v1", tag_field="type"):
-    """What a device (or its last will) says about itself; `text` is the payload, cut at 1 KiB."""
+    """What a device (or its last will) says about itself; `text` is the payload, cut at 1 KiB.
+
+    What the broker delivers again has the same `id` and another `received_us`.
+    """
 
     id: str
     tenant: str

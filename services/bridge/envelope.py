@@ -84,8 +84,11 @@ class Envelope:
             return Rejected(Reason.BAD_TOPIC, "topic is no UTF-8")
 
     def _status_record(self, place: Placed, message: Message, received_us: int) -> Record:
+        # The broker gives a message that it delivers again the same packet id; without one it delivers none again.
+        delivery = f"m{message.mid}" if message.mid else str(received_us)
+        digest = hashlib.blake2b(message.topic + b" " + message.payload, digest_size=8).hexdigest()
         status = Status(
-            id=f"{place.tenant}/{place.device}:{received_us}",
+            id=f"{place.tenant}/{place.device}:{delivery}:{digest}",
             tenant=place.tenant,
             site=place.site,
             device=place.device,

@@ -11,7 +11,7 @@ import faust
 from faust.web import Request, Response, View
 from prometheus_client import REGISTRY
 
-from services.runtime.errors import Defect
+from services.runtime.errors import ConfigurationError, Defect
 from services.runtime.health import Health
 from services.runtime.routes import load_routes
 from services.runtime.settings import StreamSettings
@@ -45,7 +45,7 @@ def make_app(settings: StreamSettings) -> StreamApp:
         datadir=options.data_dir.absolute(),
         web_enabled=True,
         web_bind=settings.http.host,
-        web_port=options.http_port or _free_port(settings.http.host),
+        web_port=_usable_port(settings.http.host, options.http_port),
         topic_disable_leader=True,
     )
     health = Health()
@@ -92,10 +92,24 @@ def make_app(settings: StreamSettings) -> StreamApp:
     return app
 
 
-def _free_port(host: str) -> int:
-    # Faust takes no port 0. Another process may take this one first: then this one ends, and is started again.
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+def _usable_port(host: str, wanted: int) -> int:
+    """The port to listen on; 0 asks for any, which Faust cannot.
+
+    Tried before Faust does, which ends with exit code 1 over a port that is taken. Where another process takes this one
+    in between, that happens still, and the supervisor starts the worker again.
+
+    Raises:
+        ConfigurationError: The port cannot be had; names the settings.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {host}:{wanted} ({error.strerror}): another process has it, perhaps another stream "
+                "worker; set WEIR_STREAM__HTTP_PORT (0: any free port) or WEIR_HTTP__HOST"
+            ) from None
         port: int = probe.getsockname()[1]
         return port
 

@@ -69,15 +69,17 @@ class KafkaLog:
         self._writer = LogWriter(self.producer, self._prefix)
         self._health = health
         self._should_stop = should_stop
+        self._waits = False
 
     def send(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         """See `Log.send`."""
         self._writer.send(topic, key, value, self._wait, partition=partition)
+        self._took()
 
     def flush(self) -> None:
         """See `Log.flush`; waits for an absent Kafka as long as the worker lives."""
         self._writer.flush(self._wait)
-        self._health.has("kafka")
+        self._took()
 
     def commit(self, offsets: Mapping[int, int]) -> bool:
         """See `Log.commit`."""
@@ -94,7 +96,13 @@ class KafkaLog:
             return False
         return True
 
+    def _took(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._health.has("kafka")
+
     def _wait(self) -> None:
+        self._waits = True
         self._health.wait_for("kafka", "records wait to be delivered")
         self._health.tick("consumer")
         if self._should_stop():

@@ -111,8 +111,9 @@ def test_status_goes_to_its_own_topic_retained_or_not():
         record = envelope.seal(message(topic=STATUS, payload=b"online", retain=retain), AT)
 
         assert (record.topic, record.key, record.headers) == (topics.STATUS, b"acme/pump-1", [])
-        assert msgspec.json.decode(record.value, type=Status) == Status(
-            id=f"acme/pump-1:{AT}",
+        status = msgspec.json.decode(record.value, type=Status)
+        assert status == Status(
+            id=status.id,
             tenant="acme",
             site="berlin",
             device="pump-1",
@@ -120,6 +121,22 @@ def test_status_goes_to_its_own_topic_retained_or_not():
             retained=retain,
             received_us=AT,
         )
+
+
+def status_id(received_us: int = AT, **how) -> str:
+    return msgspec.json.decode(envelope.seal(message(topic=STATUS, **how), received_us).value, type=Status).id
+
+
+def test_a_status_that_the_broker_delivers_again_keeps_its_id_and_another_has_another():
+    told = status_id(payload=b"online", mid=17)
+    assert told.startswith("acme/pump-1:")
+    assert status_id(AT + 5_000_000, payload=b"online", mid=17, dup=True) == told
+    assert status_id(payload=b"online", mid=18) != told
+    assert status_id(payload=b"offline", mid=17) != told
+
+
+def test_without_a_packet_id_each_status_is_one_of_its_own():
+    assert status_id(AT, payload=b"online", mid=0) != status_id(AT + 1, payload=b"online", mid=0)
 
 
 def test_status_of_any_bytes_and_length_becomes_text():
