@@ -7,7 +7,7 @@ from tests.faults.drill.plant import SERVICES, STREAMS
 from tests.faults.drill.row import Row
 from tests.faults.drill.scene import Bite, DidNotBite, Scene
 
-TRIES = 5
+TRIES = 4
 """A kill can fall between two messages, or right after a commit: tried so often until it shows."""
 LATENCY_S = 0.7
 """Added each way, so that a commit reaches Kafka this much after the state that it covers."""
