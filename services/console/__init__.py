@@ -2,6 +2,6 @@
 
 In: the supervisor's states, the services' health, the records on the topics, points in InfluxDB, settings.
 Out: text, tables and JSON in the terminal; exit code 0 where all is well.
-Guarantee: it looks and never touches: no topic is written, no offset is committed, no secret is printed. Only `weir up`
-and `weir down` start and stop processes, and only those of their own run folder.
+Guarantee: it looks and never touches: no offset is committed, no secret is printed, no topic is written but by
+`weir dead-letter replay`. Only `weir up` and `weir down` start and stop processes, and only those of their own run folder.
 """

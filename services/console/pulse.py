@@ -101,6 +101,11 @@ class Pulse:
                     found[reason] = found.get(reason, 0) + count
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
+    def missing_messages(self) -> int:
+        """Messages that did not come, by their seq, less those that came after all; since the workers started."""
+        counts = [_by_reason(reports[-1], "stream_gap_messages_total") for reports in self._of("stream")]
+        return max(0, sum(count.get("missing", 0) - count.get("withdrawn", 0) for count in counts))
+
     def _of(self, service: str) -> list[deque[ServiceMetrics]]:
         return [reports for (name, _), reports in self._reports.items() if name == service]
 

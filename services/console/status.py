@@ -48,6 +48,7 @@ class Status(msgspec.Struct, frozen=True):
     ledger: Ledger
     ledger_verdict: str
     dead_letters: dict[str, int]
+    gap_messages: int
 
 
 def run(*, as_json: bool) -> int:
@@ -119,6 +120,7 @@ def look(told: ToolSettings, stack: Stack | None) -> Status:
         ledger=ledger,
         ledger_verdict=verdict(ledger),
         dead_letters=pulse.dead_letters(),
+        gap_messages=pulse.missing_messages(),
     )
 
 

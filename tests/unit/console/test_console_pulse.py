@@ -92,3 +92,13 @@ def test_dead_letters_are_counted_by_reason_over_stream_and_sink_most_first():
         report("sink", by_reason={"sink_dead_letters_total": {"sink_refused": 4}}),
     )
     assert pulse.dead_letters() == {"sink_refused": 4, "malformed": 2}
+
+
+def test_what_came_after_all_is_not_missing():
+    def gaps(instance, **by_phase):
+        return report("stream", instance, 0.0, {"stream_gap_messages_total": by_phase})
+
+    assert (
+        pulse_of(gaps("a:1", missing=20, withdrawn=5, seq_jump=10**7), gaps("b:2", missing=3)).missing_messages() == 18
+    )
+    assert pulse_of().missing_messages() == 0
