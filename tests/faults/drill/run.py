@@ -117,10 +117,15 @@ class Run:
         """Whether this was the last word; the first one is had early, so that a long run shows what it finds."""
         if now_us >= played.windows_due_us:
             self._judge(played)
+            self._forget(played.workload)
             return True
         if played.result.verdict is None:
             self._judge(played)
         return False
+
+    def _forget(self, workload: Workload) -> None:
+        self._log.forget(workload.device_ids)
+        self._view.clean.forget({f"{TENANT}/{device}" for device in workload.device_ids})
 
     def _judge(self, played: Played) -> None:
         workload, result = played.workload, played.result
