@@ -35,8 +35,8 @@ def print_status(status: Status) -> None:
         console.print(f"dead letters  {counts}  (see them: weir tail dead-letter --last 5 --no-follow)")
     if status.gap_messages:
         console.print(
-            f"gaps          {status.gap_messages:,} messages did not reach Weir, by their seq, since the workers started"
-            "  (see them: weir tail gaps --no-follow)"
+            f"gaps          {status.gap_messages:,} messages did not reach Weir, by their seq, since the workers"
+            " started  (see them: weir tail gaps --no-follow)"
         )
     console.print()
     if status.ok:

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from mode import Service
 
 from schemas import topics
+from schemas.telemetry import Gap
 from services.runtime import kafka, logging
 from services.runtime.clock import now_us
 from services.runtime.errors import ConfigurationError, Defect, ExitCode, Unavailable
@@ -210,6 +211,9 @@ class Intake(Service):
         by_topic: dict[str, int] = defaultdict(int)
         for output in outputs:
             by_topic[output.topic] += 1
+            if isinstance(output.record, Gap):
+                missing = output.record.last_seq - output.record.first_seq + 1
+                metrics.GAPS.labels(output.record.phase).inc(missing)
         for topic, count in by_topic.items():
             metrics.OUTPUTS.labels(topic).inc(count)
 

@@ -12,6 +12,12 @@ from services.stream.pipeline import PartitionPipeline
 
 LAG = Gauge("weir_stream_lag_messages", "Raw records not yet processed. Rising: add a worker, or see why one is slow.")
 OUTPUTS = Counter("weir_stream_outputs_total", "Records published, by topic.", ["topic"])
+GAPS = Counter(
+    "weir_stream_gap_messages_total",
+    "Messages that did not come, by their seq: missing, withdrawn (came after all), seq_jump (leapt over). Since this"
+    " worker started. Rising: devices or the way to Mosquitto lose messages, or Mosquitto was killed.",
+    ["reason"],
+)
 CHECKPOINTS = Counter(
     "weir_stream_checkpoints_total", "Checkpoints written. Standing while lag grows: the stream is stuck."
 )
