@@ -81,14 +81,15 @@ def test_services_that_are_refused_say_so_without_a_secret(
         "WEIR_MQTT__TLS": "true",
         "WEIR_MQTT__CA_FILE": str(refusing_mosquitto.authorities.weir),
     }
-    for form in ("text", "json"):
-        for service in told_secrets.SERVICES:
-            log = tmp_path / f"{service}-{form}.log"
-            said = told_secrets.run(
-                (service,), told | {"WEIR_LOG__FORMAT": form}, log, lambda text, of=service: TROUBLE[of] in text
-            )
-            assert TROUBLE[service] in said, said
-            assert told_secrets.leaks(said) == {}, said
+    for service, form in (*((service, "text") for service in told_secrets.SERVICES), ("bridge", "json")):
+        said = told_secrets.run(
+            (service,),
+            told | {"WEIR_LOG__FORMAT": form},
+            tmp_path / f"{service}-{form}.log",
+            lambda text, of=service: TROUBLE[of] in text,
+        )
+        assert TROUBLE[service] in said, said
+        assert told_secrets.leaks(said) == {}, said
     for tool in told_secrets.TOOLS:
         said = told_secrets.run(tool, told, tmp_path / f"{tool[0]}.log", lambda _: False)
         assert said

@@ -9,10 +9,16 @@ from collections.abc import Callable, Iterator
 import paho.mqtt.client as paho
 import pytest
 from pydantic import SecretStr
-from secured_mosquitto import LONG_AGO, Authorities, Client, SecuredMosquitto
+from secured_mosquitto import LONG_AGO, Authorities, Client, SecuredMosquitto, eventually
 
+from services.alerts.channels import Mqtt
 from services.console import mqtt_checks
+from services.runtime import mqtt as clients
+from services.runtime.errors import ConfigurationError
+from services.runtime.health import Health
 from services.runtime.settings import MqttSettings
+from services.simulator.options import ReplayOptions
+from services.simulator.service import replay
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +47,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredMosquitt
 def bridge(broker: SecuredMosquitto) -> Iterator[Client]:
     """Reads all that devices say, as the bridge's account."""
     identity = broker.authorities.service("weir-bridge")
-    reader = Client(broker.for_services, broker.authorities.weir, identity=identity)
+    reader = Client(broker.for_services, broker.authorities.weir, identity=identity, client_id="weir-bridge")
     assert reader.taken
     reader.subscribe("weir/v1/#")
     yield reader
@@ -298,19 +304,52 @@ def test_messages_wait_for_the_bridge_across_a_restart_of_the_broker(tmp_path):
         running.stop()
 
 
-def verdicts(told: MqttSettings) -> dict[str, str]:
-    return {check.name: check.verdict.value for check in mqtt_checks.check_mqtt(told)}
-
-
-def test_doctor_is_content_with_the_production_broker_and_says_what_keeps_it_out(broker):
-    identity = broker.authorities.service("weir-tools")
-    told = MqttSettings(
+def as_service(broker: SecuredMosquitto, name: str) -> MqttSettings:
+    identity = broker.authorities.service(name)
+    return MqttSettings(
         port=broker.for_services,
         tls=True,
         ca_file=broker.authorities.weir,
         cert_file=identity.certificate,
         key_file=identity.key,
     )
+
+
+def test_the_simulator_speaks_for_the_devices_of_its_tenant(broker, bridge):
+    options = ReplayOptions(tenant="demo", devices=2, messages=3, rate=0)
+    summary = replay(options, as_service(broker, "weir-simulator"), lambda: False)
+    assert (summary.messages, summary.acknowledged) == (6, 6)
+    heard = [topic for topic, _ in delivered(broker, bridge)]
+    assert sum(topic.startswith("weir/v1/demo/") and topic.endswith("/telemetry") for topic in heard) == 6
+
+
+def test_the_simulator_says_that_it_may_not_speak_for_another_tenant(broker):
+    options = ReplayOptions(tenant="acme", devices=1, messages=3, rate=0)
+    with pytest.raises(ConfigurationError, match="Not authorized"):
+        replay(options, as_service(broker, "weir-simulator"), lambda: False)
+
+
+def test_the_alerts_channel_connects_by_certificate_and_says_what_keeps_it_out(broker):
+    told = as_service(broker, "weir-alerts")
+    stranger = told.model_copy(update={"ca_file": broker.authorities.devices})
+    for settings, fix in ((told, None), (stranger, "WEIR_MQTT__CA_FILE")):
+        health = Health()
+        channel = Mqtt(clients.client(settings, client_id="weir-alerts-1"), health)
+        channel.connect(settings.host, settings.port, settings.keepalive_s)
+        try:
+            eventually(lambda h=health: h.waiting().get("mqtt") != "not connected yet", "the broker's answer")
+            assert fix is None or fix in health.waiting()["mqtt"]
+            assert (fix is None) is ("mqtt" not in health.waiting())
+        finally:
+            channel.close()
+
+
+def verdicts(told: MqttSettings) -> dict[str, str]:
+    return {check.name: check.verdict.value for check in mqtt_checks.check_mqtt(told)}
+
+
+def test_doctor_is_content_with_the_production_broker_and_says_what_keeps_it_out(broker):
+    told = as_service(broker, "weir-tools")
     assert verdicts(told) == {"MQTT": "ok", "MQTT access": "ok"}
     by_name = told.model_copy(
         update={
