@@ -11,7 +11,8 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False, tag="dead-letter.v1", ta
     `payload` is the message as it came (base64 in JSON), cut to 64 KiB where it was over the limit; `size` and `sha256`
     are those of the whole. A message stands in the dead letters of its readings up to 4 KiB in all, and in the first at
     any length; in the others `payload` is empty. `topic`, `partition`, `offset` say where the record stands in Kafka,
-    `index` which reading of it; `id` is `partition:offset:index` of the raw record (behind `topic:` where that is another topic).
+    `index` which reading of it; `id` is `partition:offset:index` of the raw record (behind `topic:` where that is
+    another topic).
 
     A person who replays a dead letter writes it once more, with the same `id`, an empty `payload` and `replayed_us`
     (unix µs): whoever counts dead letters drops repeats by `id`, as everywhere.

@@ -83,7 +83,8 @@ class _Journal:
 
     def states(self, states: Sequence[StateWrite]) -> None:
         for write in states:
-            json.loads(write.value)
+            if write.value is not None:
+                json.loads(write.value)
 
     def commit(self, positions: Mapping[Any, int]) -> None:
         assert all(offset > 0 for offset in positions.values())
