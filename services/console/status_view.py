@@ -32,7 +32,7 @@ def print_status(status: Status) -> None:
         console.print(line)
     if status.dead_letters:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in status.dead_letters.items())
-        console.print(f"dead letters  {counts}  (see them: weir tail dead-letter --last 5 --no-follow)")
+        console.print(f"dead letters  {counts}  (see them: weir dead-letter list)")
     if status.gap_messages:
         console.print(
             f"gaps          {status.gap_messages:,} messages did not reach Weir, by their seq, since the workers"
