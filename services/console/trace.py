@@ -156,13 +156,20 @@ def _alarms(reader: Reader, key: str, anomaly: Anomaly) -> list[AlarmEvent]:
 def _of_message(reader: Reader, key: str, raw: RawPlace) -> list[DeadLetter]:
     letters = _records(reader, topics.DEAD_LETTER, raw.received_us - 1000, key, DeadLetter)
     found = [
-        x for x in letters if (x.partition, x.offset, x.received_us) == (raw.partition, raw.offset, raw.received_us)
+        x
+        for x in letters
+        if (x.partition, x.offset, x.received_us) == (raw.partition, raw.offset, raw.received_us)
+        and x.replayed_us is None
     ]
     return found[:_MOST_DEAD_LETTERS]
 
 
 def _near(letter: object, at_us: int) -> bool:
-    return isinstance(letter, DeadLetter) and abs(letter.received_us - at_us) < _CLOCK_LEAD_US
+    return (
+        isinstance(letter, DeadLetter)
+        and letter.replayed_us is None
+        and abs(letter.received_us - at_us) < _CLOCK_LEAD_US
+    )
 
 
 def _points(told: InfluxSettings, clean: Clean) -> tuple[list[Point], str]:

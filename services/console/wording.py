@@ -63,6 +63,8 @@ def _in_words(entry: Entry) -> str:
         case AlarmEvent():
             about = f"{record.phase} by {record.rule}, {record.severity}"
             return f"{clock(record.at_us)} {entry.key} {about}: {record.summary}"
+        case DeadLetter() if record.replayed_us is not None:
+            return f"{clock(record.replayed_us)} {entry.key} {record.id} ({record.reason}) was replayed"
         case DeadLetter():
             sensor = f" {record.sensor}" if record.sensor else ""
             why = f"{record.reason} ({record.stage}){sensor}: {record.detail}"

@@ -90,6 +90,7 @@ def test_messages_that_the_bridge_refused_are_filtered_by_reason_too():
         (anomaly(), "opened peak 0.80: Very unusual at pump-01"),
         (alarm(), "raised by anomaly, critical: pump-01: flow is low"),
         (LETTER, "malformed (decode): JSON is malformed | weir/v1/demo/plant-1/pump-01/telemetry"),
+        (msgspec.structs.replace(LETTER, payload=b"", replayed_us=NOON_US), "(malformed) was replayed"),
         (Gap("g", "demo", "plant-1", "pump-01", 0, 3, 9, GapPhase.MISSING, NOON_US), "missing: seq 3 to 9 (7)"),
         (LEDGER, "7 messages, 2 dead; 9 readings, 3 dead; unaccounted for: 0 and 1"),
         (Status("s", "demo", "plant-1", "pump-01", "online", retained=True, received_us=NOON_US), "online"),
