@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from alert_fakes import FakeJournal, Knife, World
+from alert_fakes import FakeJournal, World
 from confluent_kafka import TopicPartition
+from knife import Knife
 
 from services.alerts import rules
 from services.alerts.intake import Intake, check_origin
