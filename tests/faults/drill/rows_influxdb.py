@@ -97,6 +97,9 @@ def _full(scene: Scene) -> Bite:
     scene.plant.fill_disk()
     scene.steady(14.0, 18.0)
     scene.plant.free_disk()
+    # It goes on refusing until it is started anew, as its people say (influxdb #24460).
+    scene.plant.stack.restart("influxdb")
+    scene.plant.stack.wait_servers_ready()
     scene.healed()
 
     def bite() -> str:
@@ -118,5 +121,10 @@ ROWS = (
     # It asks for patience, and must get it.
     _answers(429, headers={"Retry-After": str(RETRY_AFTER_S)}, most_tries=5),
     Row("influxdb-400-line", "InfluxDB answers 400 for one line in a batch", _bad_line),
-    Row("disk-full", "the disk under InfluxDB's data is full", _full, needs=_needs_a_disk),
+    Row(
+        "disk-full",
+        "the disk under InfluxDB's data full, then room again and InfluxDB restarted",
+        _full,
+        needs=_needs_a_disk,
+    ),
 )

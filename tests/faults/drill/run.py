@@ -88,7 +88,7 @@ class Run:
         with _noting(result):
             fleet.stop()
             scene.drain()
-        self._judge_those_before()
+            self._judge_those_before()
         if bite is not None:
             with _noting(result):
                 result.bite = bite()
