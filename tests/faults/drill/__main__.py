@@ -1,7 +1,6 @@
 """`python -m tests.faults.drill`: see the package."""
 
 import argparse
-import functools
 import json
 import shutil
 import sys
@@ -16,7 +15,13 @@ from tests.faults.drill.row import Row
 from tests.faults.drill.rows import ALL, SHORT
 from tests.faults.drill.run import Run
 
-say = functools.partial(print, flush=True)
+_BEGAN = time.monotonic()
+
+
+def say(line: str) -> None:
+    """A line of progress, with minutes and seconds since the start."""
+    minutes, seconds = divmod(round(time.monotonic() - _BEGAN), 60)
+    print(f"{minutes:02d}:{seconds:02d} {line}", flush=True)
 
 
 def chosen_rows(only: str, *, short: bool) -> list[Row]:
@@ -43,16 +48,15 @@ def main() -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="weir-drill-"))
     say(f"seed {seed}, {len(rows)} rows, data and logs in {folder}")
     install(1)
-    began = time.monotonic()
     plant = Plant(folder)
     try:
         plant.start()
-        say(f"the plant stands after {time.monotonic() - began:.0f} s")
+        say("the plant stands")
         results = Run(plant, seed, say=say).all(rows)
     finally:
         plant.stop()
-    text = report.document(results, seed=seed, took_s=time.monotonic() - began)
-    say("", text, sep="\n")
+    text = report.document(results, seed=seed, took_s=time.monotonic() - _BEGAN)
+    print("", text, sep="\n", flush=True)
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(text, encoding="utf-8")
