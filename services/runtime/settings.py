@@ -159,6 +159,10 @@ class StreamOptions(_Group):
         20_000, ge=1, description="device budget of a partition, whoever's they are; 16 KiB of memory each and more"
     )
     sensors_per_device: int = Field(64, ge=1, le=1024, description="sensor budget per device")
+    sensors_per_tenant: int = Field(25_000, ge=1, description="sensor budget per tenant and partition")
+    sensors_per_partition: int = Field(
+        50_000, ge=1, description="sensor budget of a partition, whoever's they are; 13 KiB of memory each"
+    )
     http_port: int = Field(8082, ge=0, le=65535, description="/healthz, /readyz, /metrics by Faust; 0: any free port")
     data_dir: Path = Field(Path(".run/faust"), description="where Faust may write; it holds no state")
 

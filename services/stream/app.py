@@ -51,7 +51,13 @@ def make_app(settings: StreamSettings) -> StreamApp:
     health = Health()
     routes = load_routes(options.routes_file)
     types = load_device_types(options.device_types_file)
-    budgets = Budgets(options.devices_per_tenant, options.sensors_per_device, options.devices_per_partition)
+    budgets = Budgets(
+        devices_per_tenant=options.devices_per_tenant,
+        sensors_per_device=options.sensors_per_device,
+        devices_per_partition=options.devices_per_partition,
+        sensors_per_tenant=options.sensors_per_tenant,
+        sensors_per_partition=options.sensors_per_partition,
+    )
 
     def open_partition(partition: int, restored: Restored) -> PartitionPipeline:
         return PartitionPipeline(partition, routes, types, budgets, restored)

@@ -9,6 +9,7 @@ from schemas.mqtt import SENSOR
 from schemas.reasons import Reason
 from services.stream.decoders import Element
 from services.stream.device import LARGEST_VALUE, REMEMBERED_TIMES, Device, SensorMemory
+from services.stream.sensor_budget import SensorBudget
 
 STUCK_AFTER_US: Final = 300 * 1_000_000
 """A sensor that may be stuck stands for at least this long ..."""
@@ -40,7 +41,7 @@ class Cleaned(NamedTuple):
 
 
 def clean(
-    device: Device, element: Element, event_us: int, *, in_order: bool, may_collide: bool, sensor_budget: int
+    device: Device, element: Element, event_us: int, *, in_order: bool, may_collide: bool, budget: SensorBudget
 ) -> Cleaned:
     """Judge each entry against the sensor's name, its type's range and rate of change, and what was seen before.
 
@@ -60,7 +61,7 @@ def clean(
     for sensor, value in values.items():
         memory = sensors.get(sensor)
         if memory is None:
-            refused = _refuse_new(sensor, sensors, sensor_budget)
+            refused = _refuse_new(sensor, device, budget)
             if refused is None:
                 refused = _out_of_range(device, sensor, value)
             if refused is not None:
@@ -69,6 +70,7 @@ def clean(
             else:
                 recent = [float(event_us), value] if may_collide else []
                 sensors[sensor] = SensorMemory(value, event_us, event_us, recent=recent)
+                budget.count(device.whose.tenant, 1)
             continue
         if device.sensor_types or not -LARGEST_VALUE <= value <= LARGEST_VALUE:
             refused = _out_of_range(device, sensor, value) or _too_fast(device, sensor, value, event_us, memory)
@@ -119,12 +121,11 @@ def _with_booleans(
     return values
 
 
-def _refuse_new(sensor: str, sensors: dict[str, SensorMemory], budget: int) -> tuple[Reason, str] | None:
+def _refuse_new(sensor: str, device: Device, budget: SensorBudget) -> tuple[Reason, str] | None:
     if SENSOR.fullmatch(sensor) is None:
         return Reason.BAD_SENSOR, f"no sensor name: {sensor!r:.100}"
-    if len(sensors) >= budget:
-        return Reason.SENSOR_BUDGET, f"the device has {budget} sensors already"
-    return None
+    refusal = budget.refusal(device)
+    return None if refusal is None else (Reason.SENSOR_BUDGET, refusal)
 
 
 def _out_of_range(device: Device, sensor: str, value: float) -> tuple[Reason, str] | None:

@@ -14,6 +14,7 @@ from schemas.topics import UNPLACED_KEY
 from services.stream.device import Device, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.sensor_budget import SensorBudget
 from services.stream.silence import Silence
 from services.stream.windows import Page, PageId
 
@@ -62,7 +63,7 @@ class _Stored(NamedTuple):
 
 
 class DeviceTable:
-    """See the module. `totals` is kept as the sum over all devices' ledgers when devices are loaded and forgotten.
+    """See the module. `totals` and `sensors` are kept as those of all devices when devices are read and forgotten.
 
     Of refused devices nothing is kept but a count: the table never holds more than `devices_per_partition` + 1.
     """
@@ -72,11 +73,14 @@ class DeviceTable:
         types: DeviceTypes,
         devices_per_tenant: int,
         devices_per_partition: int,
+        *,
         restored: Restored,
         totals: Ledger,
+        sensors: SensorBudget,
     ) -> None:
         self.models_rebuilt = 0
         self._types = types
+        self._sensors = sensors
         self._most_of_tenant = devices_per_tenant
         self._most = devices_per_partition
         self._devices: dict[bytes, Device] = {}
@@ -99,6 +103,7 @@ class DeviceTable:
                 name = key.decode("utf-8", "replace")
                 snapshot = read_snapshot(name, value)
                 totals.add(snapshot.ledger)
+                sensors.count(name.partition("/")[0], len(snapshot.sensors))
                 self._stored[key] = _Stored(snapshot.received_us, value)
                 self._count(name, 1)
         for key in restored.stale:
@@ -272,6 +277,7 @@ class DeviceTable:
         del self._devices[key]
         self._changed.discard(key)
         self._silence.forget(device)
+        self._sensors.count(device.whose.tenant, -len(device.sensors))
         self._count(device.key, -1)
 
 

@@ -27,6 +27,7 @@ from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, 
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
 from services.stream.records import gap_record, ledger_record
+from services.stream.sensor_budget import SensorBudget
 from services.stream.sequence import RangeChange, Seen
 from services.stream.windows import ALLOWED_LATENESS_US, HORIZON_US, Emission
 
@@ -44,11 +45,13 @@ class Output(NamedTuple):
 
 
 class Budgets(NamedTuple):
-    """How many devices a tenant may have in a partition, sensors a device, and devices a partition."""
+    """How many devices and sensors there may be in a partition: of a tenant, of a device, and of all together."""
 
     devices_per_tenant: int = 10_000
     sensors_per_device: int = 64
     devices_per_partition: int = 20_000
+    sensors_per_tenant: int = 25_000
+    sensors_per_partition: int = 50_000
 
 
 DEFAULT_BUDGETS: Final = Budgets()
@@ -80,9 +83,16 @@ class PartitionPipeline:
         if unknown := sorted({route.decoder for route in routes} - DECODERS.keys()):
             raise ConfigurationError(f"routes name unknown decoders {unknown}; known: {sorted(DECODERS)}")
         self._routes = routes
-        self._budgets = budgets
+        self._sensors = SensorBudget(
+            budgets.sensors_per_device, budgets.sensors_per_tenant, budgets.sensors_per_partition
+        )
         self._devices = DeviceTable(
-            types, budgets.devices_per_tenant, budgets.devices_per_partition, restored, self.totals
+            types,
+            budgets.devices_per_tenant,
+            budgets.devices_per_partition,
+            restored=restored,
+            totals=self.totals,
+            sensors=self._sensors,
         )
 
     def __len__(self) -> int:
@@ -276,7 +286,7 @@ class PartitionPipeline:
             event_us,
             in_order=in_order,
             may_collide=element.seq is None and source is TimeSource.DEVICE,
-            sensor_budget=self._budgets.sensors_per_device,
+            budget=self._sensors,
         )
         if cleaned.rejected:
             ranks = {sensor: rank for rank, sensor in enumerate(_entries(element))}

@@ -115,6 +115,8 @@ def pipeline(
     devices: int = 100,
     sensors: int = 64,
     devices_in_all: int = 1000,
+    sensors_of_tenant: int = 10_000,
+    sensors_in_all: int = 10_000,
     restored: Restored = NOTHING_STORED,
     model: str = "gaussian",
     types_of_sensors: dict[str, SensorType] | None = None,
@@ -123,7 +125,8 @@ def pipeline(
     """A pipeline of partition 3, all of whose devices are of the same type."""
     kind = DeviceType(model=ModelSpec(name=model), sensors=types_of_sensors or {}, accept_late=accept_late)
     types = DeviceTypes({"generic": kind}, [])
-    return PartitionPipeline(3, load_routes(None), types, Budgets(devices, sensors, devices_in_all), restored)
+    budgets = Budgets(devices, sensors, devices_in_all, sensors_of_tenant, sensors_in_all)
+    return PartitionPipeline(3, load_routes(None), types, budgets, restored)
 
 
 def feed(to: PartitionPipeline, *records: RawRecord) -> list[Output]:

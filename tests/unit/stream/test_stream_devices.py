@@ -236,6 +236,35 @@ def test_who_is_forgotten_in_a_full_partition_does_not_depend_on_when_the_worker
     assert len(buried(pipeline(devices=2, devices_in_all=4).process(records))) > 10
 
 
+def names(device: int, *sensors: str, day: float = 0.0, tenant: str = "acme"):
+    return message(day * DAY_S, device=f"pump-{device}", tenant=tenant, **dict.fromkeys(sensors, 1.0))
+
+
+def test_a_tenant_has_so_many_sensors_and_a_partition_has_and_those_known_go_on():
+    partition = pipeline(sensors_of_tenant=3, sensors_in_all=5)
+    outputs = feed(
+        partition, names(1, "a", "b"), names(2, "a", "b"), names(1, "a", "b", day=0.1),
+        names(1, "a", "b", "c", tenant="other"), names(1, "a", tenant="third"),
+    )  # fmt: skip
+    letters = only(topics.DEAD_LETTER, outputs)
+    assert [(letter.reason, letter.tenant, letter.sensor, letter.detail) for letter in letters] == [
+        (Reason.SENSOR_BUDGET, "acme", "b", "the tenant's devices have 3 sensors already"),
+        (Reason.SENSOR_BUDGET, "other", "c", "the partition's devices have 5 sensors already"),
+        (Reason.SENSOR_BUDGET, "third", "a", "the partition's devices have 5 sensors already"),
+    ]
+    assert partition.totals.readings_stored == 7
+    assert ledgers_add_up(partition)
+
+
+def test_sensors_are_counted_on_through_a_restart_and_a_forgotten_devices_are_free_again():
+    partition, state = pipeline(devices=2, sensors_of_tenant=3), StateTopic()
+    feed(partition, names(1, "a", "b"), names(2, "a", day=6))
+    state.checkpoint(partition)
+    restored = pipeline(devices=2, sensors_of_tenant=3, restored=state.read())
+    outputs = restored.process(log([names(2, "a", "b", day=6.1), names(3, "a", "b", "c", day=8)], start=2))
+    assert buried(outputs) == [(Reason.SENSOR_BUDGET, "b"), (Reason.SENSOR_BUDGET, "c")]
+
+
 def test_a_silent_device_that_has_shown_all_costs_no_more_than_a_look(monkeypatch):
     partition = pipeline()
     feed(partition, hello(1), hello(2))
