@@ -79,6 +79,8 @@ class Equality:
         for key in keys:
             expected, got = self._expected.pop(key, {}), self._got.pop(key, {})
             found += self._unlike.pop(key, [])
+            if not expected:
+                found.append(f"nothing of {key.decode()} is in the log: there is nothing to compare")
             for topic in DERIVED:
                 want, have = expected.get(topic, {}), got.get(topic, {})
                 found += [f"{topic}: {i} is missing" for i in want.keys() - have.keys()]
