@@ -104,6 +104,19 @@ def test_a_restarted_counter_s_lost_message_is_no_repeat_of_its_former_number():
     assert [f[:3] for f in findings(world.audit())] == [(Missing.NOT_ON_CLEAN, "3:2", 0)]
 
 
+def test_without_a_clock_only_equal_bytes_are_a_repeat():
+    world = World(*(message(None, seq, received=i, flow=float(i)) for i, seq in enumerate([7, 8, 7])))
+    world.clean.pop()
+    assert [f[:3] for f in findings(world.audit())] == [(Missing.NOT_ON_CLEAN, "3:2", 7)]
+
+
+def test_a_repeat_does_not_pass_for_its_first_that_retention_removed():
+    world = World(message(0, 1, flow=1.0), message(0, 1, received=5, flow=1.0))
+    world.raw.pop(0)
+    ledger = world.audit(whole_life=False).account.ledger
+    assert (ledger.received, ledger.decoded, ledger.redelivered) == (1, 0, 1)
+
+
 def test_points_that_are_not_in_influxdb_are_named_one_line_a_message():
     world = World(*(message(i, i, flow=float(i), gas=1.0) for i in range(1, 6)))
     for sensor, second in (("flow", 2), ("gas", 2), ("flow", 4)):
