@@ -54,6 +54,13 @@ _EXITED: Final = re.compile(
 )
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, _request: Any, _client: Any) -> None:
+        """Connections are cut here on purpose."""
+
+
 class Webhook:
     """Takes alarms, and remembers each post: idempotency key and body."""
 
@@ -74,8 +81,7 @@ class Webhook:
             def log_message(self, *_: Any) -> None:
                 """Silence."""
 
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((LOOPBACK, 0), Handler)
         self.address: tuple[str, int] = (LOOPBACK, self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, name="webhook", daemon=True).start()
 
