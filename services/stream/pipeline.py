@@ -11,7 +11,7 @@ import msgspec
 
 from schemas import topics
 from schemas.reasons import Reason
-from schemas.telemetry import Aggregate, Clean, Score, TimeSource
+from schemas.telemetry import TimeSource
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.routes import Placed, Rejected, Routes
 from services.scoring.severity import ALARM_LINE
@@ -26,7 +26,14 @@ from services.stream.device import Device
 from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, StateChange
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
-from services.stream.records import gap_record, ledger_record
+from services.stream.records import (
+    aggregate_record,
+    clean_record,
+    gap_record,
+    identity_of,
+    ledger_record,
+    score_record,
+)
 from services.stream.sensor_budget import SensorBudget
 from services.stream.sequence import RangeChange, Seen
 from services.stream.windows import ALLOWED_LATENESS_US, HORIZON_US, Emission
@@ -310,29 +317,14 @@ class PartitionPipeline:
         if duplicates:
             device.ledger.readings_duplicates += duplicates
             self.totals.readings_duplicates += duplicates
-        identity = _identity(device.key, self.partition, offset, element, position, source, replayed=replay is not None)
+        identity = identity_of(
+            device, element, position, source, at=(self.partition, offset), replayed=replay is not None
+        )
         if values:
-            out.append(
-                Output(
-                    topics.CLEAN,
-                    device.key_bytes,
-                    Clean(
-                        id=identity,
-                        tenant=device.whose.tenant,
-                        site=device.site,
-                        device=device.whose.device,
-                        device_type=device.whose.device_type,
-                        event_us=event_us,
-                        received_us=received_us,
-                        time_source=source,
-                        sent_ts=element.ts,
-                        seq=element.seq,
-                        values=values,
-                        late=late,
-                        stuck=cleaned.stuck,
-                    ),
-                )
+            record = clean_record(
+                device, identity, event_us, source, received_us, element, values, cleaned.stuck, late=late
             )
+            out.append(Output(topics.CLEAN, device.key_bytes, record))
         emitted: list[Emission] = []
         windows = device.windows
         if values and not late:
@@ -373,26 +365,7 @@ class PartitionPipeline:
         older = cleaned.older
         kept_out = [*cleaned.stuck, *older] if older else cleaned.stuck
         scored = device.scorer.update(event_us, cleaned.values, stuck=kept_out)
-        out.append(
-            Output(
-                topics.SCORES,
-                device.key_bytes,
-                Score(
-                    id=identity,
-                    tenant=device.whose.tenant,
-                    site=device.site,
-                    device=device.whose.device,
-                    event_us=event_us,
-                    seq=seq,
-                    score=scored.score,
-                    alarm_score=scored.alarm_score,
-                    severity=scored.severity,
-                    state=scored.state,
-                    progress=scored.progress,
-                    sensors=scored.sensors,
-                ),
-            )
-        )
+        out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
         if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
                 device.anomaly, scored, event_us, device.whose, device.scorer.culprits, device.closed_us
@@ -403,36 +376,8 @@ class PartitionPipeline:
                 out.append(Output(topics.ANOMALIES, device.key_bytes, anomaly))
 
     def _aggregates(self, device: Device, emitted: list[Emission], out: list[Output]) -> None:
-        whose = device.whose
-        for sensor, width_us, start_us, window, provisional in emitted:
-            p50, p95 = window.quantiles.at(0.5, 0.95)
-            version = f"p{window.count}" if provisional else str(window.revision)
-            out.append(
-                Output(
-                    topics.AGGREGATES,
-                    device.key_bytes,
-                    Aggregate(
-                        id=f"{device.key}/{sensor}:{width_us}:{start_us}:{version}",
-                        tenant=whose.tenant,
-                        site=device.site,
-                        device=whose.device,
-                        sensor=sensor,
-                        start_us=start_us,
-                        width_us=width_us,
-                        count=window.count,
-                        mean=window.mean,
-                        std=window.std,
-                        min=window.low,
-                        max=window.high,
-                        p50=p50,
-                        p95=p95,
-                        first=window.first,
-                        last=window.last,
-                        revision=window.revision,
-                        provisional=provisional,
-                    ),
-                )
-            )
+        key = device.key_bytes
+        out += [Output(topics.AGGREGATES, key, aggregate_record(device, emission)) for emission in emitted]
 
     # ------------------------------------------------------------------------------------------------- dead letters
 
@@ -493,17 +438,6 @@ def _tells_time(element: Element, received_us: int) -> bool:
         return event_time(element.ts, received_us)[1] is not TimeSource.RECEIVED
     except Poison:
         return True
-
-
-def _identity(
-    key: str, partition: int, offset: int, element: Element, position: int, source: TimeSource, *, replayed: bool
-) -> str:
-    sent = "-" if element.ts is None else element.ts
-    if element.seq is None or source is not TimeSource.DEVICE or replayed:
-        # Messages about other sensors may share a time, a counter without a clock comes by each number again, and a
-        # replay holds what its first time did not: where a record stands in the log tells them apart.
-        return f"{key}:{sent}:@{partition}:{offset}:{position}"
-    return f"{key}:{sent}:{element.seq}:{position}"
 
 
 def _entries(element: Element) -> list[str]:

@@ -1,8 +1,105 @@
-"""Records that tell of a device as a whole: what is missing of its sequence, what came of its messages. Pure."""
+"""What the stream publishes, as records: a device and what was found out about it go in. Pure.
 
-from schemas.telemetry import DeviceLedger, Gap, GapPhase
+The ids are made here. A record that comes again after a crash must be the same to the byte: nothing in it may depend on
+when, or in which batch, it is made.
+"""
+
+from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, GapPhase, Score, TimeSource
+from services.scoring.device import DeviceScore
+from services.stream.decoders import Element
 from services.stream.device import Device
 from services.stream.sequence import RangeChange
+from services.stream.windows import Emission
+
+
+def identity_of(
+    device: Device, element: Element, position: int, source: TimeSource, *, at: tuple[int, int], replayed: bool
+) -> str:
+    """The id of what one element of a message becomes. `at` is the message's partition and offset."""
+    sent = "-" if element.ts is None else element.ts
+    if element.seq is None or source is not TimeSource.DEVICE or replayed:
+        # Messages about other sensors may share a time, a counter without a clock comes by each number again, and a
+        # replay holds what its first time did not: where a record stands in the log tells them apart.
+        return f"{device.key}:{sent}:@{at[0]}:{at[1]}:{position}"
+    return f"{device.key}:{sent}:{element.seq}:{position}"
+
+
+def clean_record(
+    device: Device,
+    identity: str,
+    event_us: int,
+    source: TimeSource,
+    received_us: int,
+    element: Element,
+    values: dict[str, float],
+    stuck: list[str],
+    *,
+    late: bool,
+) -> Clean:
+    """An element's good readings."""
+    whose = device.whose
+    return Clean(
+        id=identity,
+        tenant=whose.tenant,
+        site=device.site,
+        device=whose.device,
+        device_type=whose.device_type,
+        event_us=event_us,
+        received_us=received_us,
+        time_source=source,
+        sent_ts=element.ts,
+        seq=element.seq,
+        values=values,
+        late=late,
+        stuck=stuck,
+    )
+
+
+def score_record(device: Device, identity: str, event_us: int, seq: int | None, scored: DeviceScore) -> Score:
+    """How unusual an element's readings are."""
+    whose = device.whose
+    return Score(
+        id=identity,
+        tenant=whose.tenant,
+        site=device.site,
+        device=whose.device,
+        event_us=event_us,
+        seq=seq,
+        score=scored.score,
+        alarm_score=scored.alarm_score,
+        severity=scored.severity,
+        state=scored.state,
+        progress=scored.progress,
+        sensors=scored.sensors,
+    )
+
+
+def aggregate_record(device: Device, emission: Emission) -> Aggregate:
+    """A window that was closed, corrected, or is shown while it is open."""
+    sensor, width_us, start_us, window, provisional = emission
+    p50, p95 = window.quantiles.at(0.5, 0.95)
+    version = f"p{window.count}" if provisional else str(window.revision)
+    whose = device.whose
+    return Aggregate(
+        id=f"{device.key}/{sensor}:{width_us}:{start_us}:{version}",
+        tenant=whose.tenant,
+        site=device.site,
+        device=whose.device,
+        sensor=sensor,
+        start_us=start_us,
+        width_us=width_us,
+        count=window.count,
+        mean=window.mean,
+        std=window.std,
+        min=window.low,
+        max=window.high,
+        p50=p50,
+        p95=p95,
+        first=window.first,
+        last=window.last,
+        revision=window.revision,
+        provisional=provisional,
+    )
 
 
 def gap_record(device: Device, change: RangeChange) -> Gap:
