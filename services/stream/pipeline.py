@@ -279,10 +279,12 @@ class PartitionPipeline:
             event_us, source = event_time(element.ts, received_us)
         except Poison as poison:
             bad_time, event_us, source = poison, device.sequence.high_us, TimeSource.DEVICE
-        if element.seq is not None:
-            seen = self._seen(device, arrival, element.seq, event_us, source, out)
-            if seen and replay is None:
-                return False
+        seen = element.seq is not None and self._seen(device, arrival, element.seq, event_us, source, out)
+        if bad_time is not None and arrival.seen_before is None:
+            # Without a time a number alone is no identity: only the same bytes are the same reading.
+            arrival.seen_before = device.recent_payloads.see(arrival.record.value)
+        if seen and replay is None and (bad_time is None or arrival.seen_before):
+            return False
         if bad_time is not None:
             raise bad_time
         newest_us = device.newest_us

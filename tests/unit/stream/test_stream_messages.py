@@ -123,6 +123,13 @@ def test_a_broken_message_that_the_broker_sends_again_is_buried_once(payload):
     assert counts(device) == (0, 2, 2)
 
 
+def test_a_bad_time_under_a_number_that_was_used_is_a_dead_letter_all_the_same():
+    # Without a time the number alone is no identity: what came with it before was another message.
+    device, bad = pipeline(), {"ts": -5, "seq": 1, "flow": 2}
+    feed(device, message(0, 1, flow=1.0), raw(bad), raw(bad, dup=True))
+    assert counts(device) == (1, 1, 1)
+
+
 def test_a_bad_time_again_is_a_repeat_not_a_second_dead_letter():
     device = pipeline()
     feed(device, raw({"ts": -5, "seq": 1, "flow": 1}), raw({"ts": -5, "seq": 1, "flow": 1}))
