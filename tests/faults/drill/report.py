@@ -41,6 +41,9 @@ class Result:
         return not self.problems
 
 
+MOST_SHOWN = 30
+"""Problems of a row that the report spells out."""
+
 HEADER = (
     "fault",
     "acknowledged",
@@ -86,7 +89,9 @@ def document(results: Sequence[Result], *, seed: int, took_s: float) -> str:
         markdown(results),
     ]
     for result in bad:
-        lines += [f"**{result.name}**", "", *[f"- {problem}" for problem in result.problems], ""]
+        shown, more = result.problems[:MOST_SHOWN], len(result.problems) - MOST_SHOWN
+        lines += [f"**{result.name}**", "", *[f"- {problem}" for problem in shown]]
+        lines += [f"- and {more} more", ""] if more > 0 else [""]
     return "\n".join(lines)
 
 

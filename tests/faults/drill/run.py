@@ -22,7 +22,7 @@ from tests.faults.drill.row import Row
 from tests.faults.drill.scene import Bite, DidNotBite, Scene, View
 from tests.faults.drill.workload import TENANT, Workload
 
-LAST_WORD_S = 40.0
+LAST_WORD_S = 34.0
 """At the end of the run a silent device's windows of 10 s are still to be shown; the widest ones may stay open."""
 
 
