@@ -15,9 +15,10 @@ from services.runtime.errors import ConfigurationError, Defect
 from services.runtime.health import Health
 from services.runtime.routes import load_routes
 from services.runtime.settings import StreamSettings
+from services.stream.crash import end_process
 from services.stream.device_table import Restored
 from services.stream.device_types import load_device_types
-from services.stream.intake import Chunk, Intake, end_process
+from services.stream.intake import Chunk, Intake
 from services.stream.metrics import PipelineCollector
 from services.stream.pipeline import Budgets, PartitionPipeline
 

@@ -6,14 +6,12 @@ the process with nothing committed.
 """
 
 import asyncio
-import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from mode import Service
@@ -22,14 +20,15 @@ from schemas import topics
 from schemas.telemetry import Gap
 from services.runtime import kafka, logging
 from services.runtime.clock import now_us
-from services.runtime.errors import ConfigurationError, Defect, ExitCode, Unavailable
+from services.runtime.errors import Unavailable
 from services.runtime.health import Health
-from services.runtime.log_writer import LogWriter
 from services.runtime.reporting import Reporter
 from services.runtime.settings import StreamSettings
 from services.stream import metrics, recovery
 from services.stream.arrival import RawRecord
+from services.stream.crash import crash_only, end_process
 from services.stream.device_table import Restored
+from services.stream.kafka_log import KafkaLog
 from services.stream.pipeline import Output, PartitionPipeline
 from services.stream.worker import Hole, Worker
 
@@ -58,56 +57,6 @@ class Chunk:
         self.pipeline = pipeline
         self.records = records
         self.answer = answer
-
-
-class KafkaLog:
-    """`worker.Log` on confluent-kafka."""
-
-    def __init__(self, settings: StreamSettings, health: Health, should_stop: Callable[[], bool]) -> None:
-        self.producer = kafka.producer(settings.kafka)
-        self.consumer: Consumer | None = None
-        self._prefix = settings.kafka.topic_prefix
-        self._writer = LogWriter(self.producer, self._prefix)
-        self._health = health
-        self._should_stop = should_stop
-        self._waits = False
-
-    def send(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
-        """See `Log.send`."""
-        self._writer.send(topic, key, value, self._wait, partition=partition)
-        self._took()
-
-    def flush(self) -> None:
-        """See `Log.flush`; waits for an absent Kafka as long as the worker lives."""
-        self._writer.flush(self._wait)
-        self._took()
-
-    def commit(self, offsets: Mapping[int, int]) -> bool:
-        """See `Log.commit`."""
-        if self.consumer is None:
-            raise Defect("commit before the consumer was opened")
-        raw = self._prefix + topics.RAW
-        try:
-            self.consumer.commit(
-                offsets=[TopicPartition(raw, p, following) for p, following in offsets.items()], asynchronous=False
-            )
-        except KafkaException as error:
-            metrics.COMMITS_REFUSED.inc()
-            log.warning("commit_refused", error=str(error))
-            return False
-        return True
-
-    def _took(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._health.has("kafka")
-
-    def _wait(self) -> None:
-        self._waits = True
-        self._health.wait_for("kafka", "records wait to be delivered")
-        self._health.tick("consumer")
-        if self._should_stop():
-            raise Unavailable("Kafka did not take the last records before the worker was stopped")
 
 
 class Intake(Service):
@@ -377,24 +326,3 @@ def _raw_record(message: Message) -> RawRecord:
         message.value() or b"",
         dict(headers) if headers else {},
     )
-
-
-@contextmanager
-def crash_only() -> Iterator[None]:
-    """End the process at any exception: in callbacks and threads of a library it would be lost."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - see above
-        end_process(error)
-
-
-def end_process(error: BaseException) -> NoReturn:
-    """Leave at once, with nothing more acknowledged; the exit code says why."""
-    if isinstance(error, ConfigurationError):
-        code = ExitCode.CONFIGURATION
-    elif isinstance(error, Unavailable | KafkaException | TimeoutError):
-        code = ExitCode.UNAVAILABLE
-    else:
-        code = ExitCode.DEFECT
-    log.error("stream_ends", exit_code=int(code), error=repr(error), exc_info=error)
-    os._exit(code)

@@ -10,7 +10,7 @@ from services.runtime.log_writer import LogWriter
 from services.runtime.process import exit_code_of
 from services.runtime.settings import StreamSettings
 from services.stream.app import make_app
-from services.stream.intake import KafkaLog
+from services.stream.kafka_log import KafkaLog
 
 
 def test_a_port_that_is_taken_is_refused_with_the_setting_to_change(tmp_path):
