@@ -5,18 +5,15 @@ they are shipped with, but for addresses, ports, rules and the log's format.
 """
 
 import json
-import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +21,10 @@ from deploy.local.ports import LOOPBACK, Ports
 from deploy.local.programs import Program
 from deploy.local.servers import KafkaListener, data_folders
 from deploy.local.stack import Stack
+from tests.faults.drill.disk import Disk
 from tests.faults.drill.gauges import http_get
 from tests.faults.drill.proxy import InfluxLink, Link
+from tests.faults.drill.webhook import Webhook
 
 ROOT: Final = Path(__file__).parents[3]
 RULES: Final = Path(__file__).parent / "rules"
@@ -45,49 +44,11 @@ LINKS: Final = (
 STOP_S: Final = 30
 START_S: Final = 240.0
 PARTITIONS: Final = 4
-_DISK_BYTES: Final = 2 * 2**30
-_ROOM_BYTES: Final = 256 * 1024
 _PAGE: Final = resource.getpagesize()
 
 _EXITED: Final = re.compile(
     r"^(?P<at>\S+ \S+?),\d+ \w+ (?P<how>exited|stopped): (?P<name>\S+) \((?P<why>[^;)]*)", re.MULTILINE
 )
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, _request: Any, _client: Any) -> None:
-        """Connections are cut here on purpose."""
-
-
-class Webhook:
-    """Takes alarms, and remembers each post: idempotency key and body."""
-
-    def __init__(self) -> None:
-        posted: list[tuple[str, bytes]] = []
-        self.posted = posted
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 60
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                posted.append((self.headers["Idempotency-Key"], body))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Silence."""
-
-        self._server = _Server((LOOPBACK, 0), Handler)
-        self.address: tuple[str, int] = (LOOPBACK, self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, name="webhook", daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class Plant:
@@ -113,24 +74,16 @@ class Plant:
         self.stack = Stack(folder / "run", self.ports, influx_version=1, kafka_listeners=listeners)
         http = iter(_free_ports(len(SERVICES), taken=[*asdict(self.ports).values(), *ways]))
         self.http_ports = {name: next(http) for name in SERVICES}
-        self.no_disk_because: str | None = None
-        """Why InfluxDB's data has no small disk of its own, None where it has one."""
-        self._down: set[str] = set()
+        self.disk = Disk(data_folders(self.stack.run_dir, 1)["influxdb"])
 
     @property
     def mqtt_for_devices(self) -> tuple[str, int]:
         """Where devices connect: through their link."""
         return LOOPBACK, self.links["device-mosquitto"].port
 
-    @property
-    def influx_data(self) -> Path:
-        """Where InfluxDB keeps its data."""
-        return data_folders(self.stack.run_dir, 1)["influxdb"]
-
     def start(self) -> None:
         """Start servers, then services; returns when all of them are ready."""
-        self.influx_data.mkdir(parents=True, exist_ok=True)
-        self.no_disk_because = _mount("-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "weir-drill", str(self.influx_data))
+        self.disk.mount()
         self.stack.start(tied_to_caller=True)
         self.stack.wait_servers_ready(START_S)
         self.stack.add_programs([self._program(name) for name in SERVICES])
@@ -142,8 +95,7 @@ class Plant:
         for link in self.links.values():
             link.close()
         self.webhook.close()
-        if self.no_disk_because is None:
-            subprocess.run(["umount", str(self.influx_data)], check=True)
+        self.disk.unmount()
 
     def wait_ready(self, services: Iterable[str] = SERVICES, within_s: float = START_S) -> None:
         """Wait until the services say that they are ready."""
@@ -163,7 +115,6 @@ class Plant:
         """SIGKILL, and stay down until `raise_up`."""
         self.kill(*names)
         for name in names:
-            self._down.add(name)
             # Whatever the supervisor has started meanwhile is stopped before it has done anything.
             self.stack.stop_program(name)
 
@@ -171,7 +122,6 @@ class Plant:
         """Start again what was held down; servers answer when this returns."""
         for name in names:
             self.stack.start_program(name)
-            self._down.discard(name)
         if set(names) & set(SERVERS):
             self.stack.wait_servers_ready(START_S)
 
@@ -195,16 +145,6 @@ class Plant:
         """SIGTERM to a stream worker, which stays away."""
         self.stack.stop_program(name)
 
-    def fill_disk(self) -> None:
-        """The disk under InfluxDB's data is full from now on: it is made as small as what is on it."""
-        disk = os.statvfs(self.influx_data)
-        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-        self._resize(used + _ROOM_BYTES)
-
-    def free_disk(self) -> None:
-        """There is room again."""
-        self._resize(_DISK_BYTES)
-
     def terminate(self, names: Iterable[str]) -> dict[str, tuple[float, str]]:
         """SIGTERM in this order, a moment apart; name -> seconds until it had ended, and how, as the supervisor says.
 
@@ -214,7 +154,6 @@ class Plant:
         stopped_at = datetime.now()
         for name in names:
             began[name] = time.monotonic()
-            self._down.add(name)
             threading.Thread(target=self.stack.stop_program, args=(name,), daemon=True).start()
             time.sleep(0.2)
         ended: dict[str, float] = {}
@@ -242,9 +181,7 @@ class Plant:
                 self.stack.signal(name, signal.SIGCONT)
             else:
                 self.stack.start_program(name)
-        self._down.clear()
-        if self.no_disk_because is None:
-            self.free_disk()
+        self.disk.free()
         self.stack.wait_servers_ready(START_S)
 
     # --------------------------------------------------------------------------------------------------- what it says
@@ -284,10 +221,6 @@ class Plant:
                 continue
         return found
 
-    def _resize(self, size: int) -> None:
-        if why := _mount("-o", f"remount,size={size}", str(self.influx_data)):
-            raise OSError(why)
-
     def _program(self, name: str) -> Program:
         service = name.partition("-")[0]
         environment = {
@@ -307,15 +240,6 @@ class Plant:
             },
         }[service]
         return Program(name, (sys.executable, "-m", "services.cli", service), environment, stop_seconds=STOP_S)
-
-
-def _mount(*arguments: str) -> str | None:
-    """None where it was done, else why not."""
-    try:
-        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    except OSError as error:
-        return str(error)
-    return None if done.returncode == 0 else done.stderr.strip() or f"mount ended with {done.returncode}"
 
 
 def _free_ports(count: int, *, taken: Iterable[int]) -> list[int]:

@@ -3,8 +3,8 @@
 import time
 
 from tests.faults.drill.row import Row
-from tests.faults.drill.rows_kills import full_window, refused_writes
 from tests.faults.drill.scene import Bite, DidNotBite, Scene
+from tests.faults.drill.traces import full_window, refused_writes
 
 
 def _bridge(scene: Scene) -> Bite:

@@ -4,8 +4,8 @@ import time
 
 from tests.faults.drill.plant import Plant
 from tests.faults.drill.row import Row
-from tests.faults.drill.rows_kills import refused_writes
 from tests.faults.drill.scene import Bite, DidNotBite, Scene
+from tests.faults.drill.traces import refused_writes
 
 AWAY_S = 120.0
 RETRY_AFTER_S = 4
@@ -94,9 +94,9 @@ def _bad_line(scene: Scene) -> Bite:
 
 
 def _full(scene: Scene) -> Bite:
-    scene.plant.fill_disk()
+    scene.plant.disk.fill()
     scene.steady(14.0, 18.0)
-    scene.plant.free_disk()
+    scene.plant.disk.free()
     # It goes on refusing until it is started anew, as its people say (influxdb #24460).
     scene.plant.stack.restart("influxdb")
     scene.plant.stack.wait_servers_ready()
@@ -111,7 +111,7 @@ def _full(scene: Scene) -> Bite:
 
 
 def _needs_a_disk(plant: Plant) -> str | None:
-    return plant.no_disk_because
+    return plant.disk.absent_because
 
 
 ROWS = (

@@ -1,19 +1,15 @@
 """SIGKILL of each service and each server, and SIGTERM of everything."""
 
 import time
-from collections import Counter
 
 from tests.faults.drill.plant import SERVICES, STREAMS
 from tests.faults.drill.row import Row
 from tests.faults.drill.scene import Bite, DidNotBite, Scene
+from tests.faults.drill.strikes import COMMIT_LATENCY_S, kill_before_commit
+from tests.faults.drill.traces import full_window, refused_writes, replayed
 
 TRIES = 4
 """A kill can fall between two messages, or right after a commit: tried so often until it shows."""
-LATENCY_S = 0.7
-"""Added each way, so that a commit reaches Kafka this much after the state that it covers."""
-RECEIVE_MAXIMUM = 256
-BRIDGE_MIB = 150
-"""With Kafka away the bridge must not hold in memory what it cannot hand over."""
 
 
 def _bridge(scene: Scene) -> Bite:
@@ -27,32 +23,6 @@ def _bridge(scene: Scene) -> Bite:
     tries = scene.try_again(strike, TRIES)
     scene.healed()
     return lambda: f"{scene.marked_repeats()} messages redelivered by the broker (DUP), kill {tries}"
-
-
-def kill_before_commit(scene: Scene) -> bool:
-    """SIGKILL the stream worker that has just written its state, before its commit.
-
-    Returns whether its successor was given messages again that the state has applied already.
-    """
-    state, link = scene.view.state, scene.plant.links["stream-kafka"]
-    link.slow(LATENCY_S)
-    state.follow()
-    before = Counter(state.written)
-
-    def written() -> set[int]:
-        state.follow()
-        return {partition for partition, count in state.written.items() if count > before[partition]}
-
-    owners = scene.plant.owners()
-    wrote = min(scene.until(written, 40, "a stream worker writes its state"))
-    scene.plant.kill(owners[wrote])
-    link.slow(0.0)
-    return scene.patient(lambda: replayed(scene) > 0, 20)
-
-
-def replayed(scene: Scene) -> float:
-    """Records that came again after a takeover, at or below what the state had applied: skipped."""
-    return scene.view.gauges.rise("stream", "weir_stream_replayed_messages")
 
 
 def _stream_one(scene: Scene) -> Bite:
@@ -97,7 +67,7 @@ def _alerts(scene: Scene) -> Bite:
 
     def strike() -> bool:
         link, states = scene.plant.links["alerts-kafka"], scene.view.alert_state
-        link.slow(LATENCY_S / 2)
+        link.slow(COMMIT_LATENCY_S / 2)
         before = states.follow()
         scene.until(lambda: states.follow() > before, 40, "alerts write their state")
         scene.plant.kill("alerts")
@@ -108,16 +78,6 @@ def _alerts(scene: Scene) -> Bite:
     tries = scene.try_again(strike, TRIES)
     scene.healed()
     return lambda: f"{repeats():.0f} records read again and recognised, kill {tries}"
-
-
-def full_window(scene: Scene) -> str:
-    """That the bridge has held back acknowledgements until its receive maximum was reached, in little memory."""
-    unacked = scene.view.gauges.highest("bridge", "weir_bridge_unacked_messages")
-    memory = scene.view.gauges.resident_mib()["bridge"]
-    text = f"the bridge held {unacked:.0f} messages unacknowledged, in {memory} MiB"
-    if unacked < RECEIVE_MAXIMUM or memory > BRIDGE_MIB:
-        raise DidNotBite(text)
-    return text
 
 
 def _kafka(scene: Scene) -> Bite:
@@ -142,11 +102,6 @@ def _mosquitto(scene: Scene) -> Bite:
         return f"{again} devices and the bridge connected anew"
 
     return bite
-
-
-def refused_writes(scene: Scene) -> float:
-    """Writes that the sink was told to try later, or that nobody answered."""
-    return scene.view.gauges.rise("sink", "weir_sink_writes_total", 'reason="later"')
 
 
 def _influxdb(scene: Scene) -> Bite:

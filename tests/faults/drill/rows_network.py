@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from tests.faults.drill.row import Row
-from tests.faults.drill.rows_kills import refused_writes
 from tests.faults.drill.scene import Bite, DidNotBite, Scene
+from tests.faults.drill.traces import refused_writes
 
 CUTS = 3
 HALF_OPEN_S = 20.0
