@@ -13,6 +13,7 @@ import msgspec
 from schemas.reasons import Reason
 from services.runtime.errors import Poison
 from services.stream.decoders import Element
+from services.stream.decoders.nesting import deeper_than
 
 _DEEPEST: Final = 16
 """Levels of nesting that a payload may have; ours need four."""
@@ -47,9 +48,11 @@ class JsonDecoder:
         if not payload.isascii():
             # msgspec looks at the texts that it keeps; a message is UTF-8 as a whole, whatever else is in it.
             _text(payload)
+        if deeper_than(payload, _DEEPEST):
+            raise Poison(Reason.TOO_DEEP, f"nested deeper than {_DEEPEST} levels")
         try:
             typed = _decode_typed(payload)
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
             return _decode_patiently(payload)
         if type(typed) is list:
             if not typed:
@@ -75,12 +78,8 @@ def _decode_patiently(payload: bytes) -> list[Element]:
     text = _text(payload)
     try:
         whole = json.loads(text, parse_int=_integer)
-    except RecursionError:
-        raise Poison(Reason.TOO_DEEP, "nested deeper than the parser follows") from None
     except ValueError as error:
         raise Poison(Reason.MALFORMED, str(error)) from None
-    if _deeper_than(whole, _DEEPEST):
-        raise Poison(Reason.TOO_DEEP, f"nested deeper than {_DEEPEST} levels")
     if "\\u" in text:
         _refuse_lone_surrogates(whole)
     if isinstance(whole, dict):
@@ -159,18 +158,3 @@ def _finite(value: float) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    layer = [value]
-    for _ in range(levels + 1):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not layer:
-            return False
-    return True
