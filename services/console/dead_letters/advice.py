@@ -29,10 +29,11 @@ FIX: Final[Mapping[Reason, str]] = {
     " then replay",
     Reason.IDENTITY_MISMATCH: "correct the device, or its account at the MQTT broker: payload and topic name different"
     " devices",
-    Reason.DEVICE_BUDGET: "if the devices are real, raise WEIR_STREAM__DEVICES_PER_TENANT (a device at too many sites:"
-    " publish from fewer), start the stream again, then replay",
-    Reason.SENSOR_BUDGET: "if the sensors are real, raise WEIR_STREAM__SENSORS_PER_DEVICE, start the stream again, then"
-    " replay",
+    Reason.DEVICE_BUDGET: "if the devices are real, raise WEIR_STREAM__DEVICES_PER_TENANT or"
+    " DEVICES_PER_PARTITION, whichever the detail names (a device at too many sites: publish from fewer), start the"
+    " stream again, then replay",
+    Reason.SENSOR_BUDGET: "if the sensors are real, raise WEIR_STREAM__SENSORS_PER_DEVICE, SENSORS_PER_TENANT or"
+    " SENSORS_PER_PARTITION, whichever the detail names, start the stream again, then replay",
     Reason.SINK_REFUSED: "InfluxDB's own words are in the detail: correct the bucket or the field's type there, then"
     " replay (readings and scores; a window or anomaly is not sent again, its next revision would be overwritten)",
 }
