@@ -67,8 +67,9 @@ def clock(us: int) -> str:
 def _of_iso(text: str) -> int:
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        # A time zone's offset leads out of the calendar's first and last day.
+        aware = parsed if parsed.tzinfo else parsed.astimezone()
+        whole = aware.replace(microsecond=0)
+        return int(whole.timestamp()) * 1_000_000 + aware.microsecond
+    except (ValueError, OverflowError):
         raise ConfigurationError(f"{text!r} is no time: {_FORMS}") from None
-    aware = parsed if parsed.tzinfo else parsed.astimezone()
-    whole = aware.replace(microsecond=0)
-    return int(whole.timestamp()) * 1_000_000 + aware.microsecond

@@ -33,8 +33,8 @@ MOST_EXTRAS: Final = 1000
 class Fate(Enum):
     """How a record stands to the range that is audited."""
 
-    BEFORE = "before"
-    """Older: known, so that a repeat of it is recognised, but not judged."""
+    OUTSIDE = "outside"
+    """Older or newer: known, so that a repeat of it is recognised, but not judged."""
     JUDGED = "judged"
     IN_FLIGHT = "in flight"
     """Not yet committed by its reader when the audit began: its results may or may not be there."""
@@ -141,12 +141,12 @@ class DeviceAudit:
         written = _Written(offset, record.received_us, record.event_us, record.seq, record.site, names, fate)
         self._written[record.id] = written
         at_ns = time_ns(record.event_us, record.seq)
-        judged = fate is not Fate.BEFORE
+        judged = fate is not Fate.OUTSIDE
         self.account.points.written += len(names) if judged else 0
         for sensor, value in record.values.items():
             series = self._points.setdefault((record.site, sensor), {})
             before = series.get(at_ns)
-            if before is not None and before.record.fate is not Fate.BEFORE:
+            if before is not None and before.record.fate is not Fate.OUTSIDE:
                 self._overwritten(before, value, sensor)
             series[at_ns] = _Point(value, written)
 
@@ -197,7 +197,7 @@ class DeviceAudit:
         if expected is None:
             if len(self.extras) < MOST_EXTRAS:
                 self.extras.append(((site, sensor), at_ns, value))
-        elif expected.record.fate is Fate.BEFORE:
+        elif expected.record.fate is Fate.OUTSIDE:
             return
         elif expected.value == value:
             self.account.points.stored += 1
@@ -225,7 +225,7 @@ class DeviceAudit:
         for (_, sensor), series in sorted(self._points.items()):
             for point in series.values():
                 record = point.record
-                if record.fate is Fate.BEFORE:
+                if record.fate is Fate.OUTSIDE:
                     continue
                 if not {sensor, None}.isdisjoint(self._refused.get(record.offset, ())):
                     self.account.points.refused += 1

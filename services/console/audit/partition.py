@@ -52,17 +52,27 @@ class Range(NamedTuple):
     def fate(self, offset: int) -> Fate:
         """How a record stands to the range."""
         if offset < self.judged:
-            return Fate.BEFORE
+            return Fate.OUTSIDE
         return Fate.IN_FLIGHT if offset >= self.committed else Fate.JUDGED
 
 
 class Ranges(NamedTuple):
-    """One partition's ranges. `complete_since_us`: what telemetry.clean was told since then is all there; 0: always."""
+    """One partition's ranges. `complete_since_us`: what telemetry.clean was told since then is all there; 0: always.
+
+    `until_us`: messages that came then or later are no part of the audit, nor is what came of them.
+    """
 
     raw: Range
     clean: Range
     letters: Slice
     complete_since_us: int
+    until_us: int | None
+
+    def fate_of_clean(self, record: Clean, offset: int) -> Fate:
+        """How a record of telemetry.clean stands to the range."""
+        if self.until_us is not None and record.received_us >= self.until_us:
+            return Fate.OUTSIDE
+        return self.clean.fate(offset)
 
 
 class PartitionAudit:
@@ -111,14 +121,13 @@ class PartitionAudit:
         for key, message in self._messages(topics.DEAD_LETTER, self._ranges.letters, number):
             letter = _decode_letter(message.value() or b"")
             audits.of(key).take_letter(letter, letter.topic.removeprefix(self._prefix))
-        clean = self._ranges.clean
-        for key, message in self._messages(topics.CLEAN, clean.slice_, number):
-            offset = message.offset() or 0
-            audits.of(key).take_clean(_decode_clean(message.value() or b""), offset, clean.fate(offset))
+        for key, message in self._messages(topics.CLEAN, self._ranges.clean.slice_, number):
+            offset, record = message.offset() or 0, _decode_clean(message.value() or b"")
+            audits.of(key).take_clean(record, offset, self._ranges.fate_of_clean(record, offset))
         progress(f"{where}: messages")
         for key, message in self._messages(topics.RAW, self._ranges.raw.slice_, number):
-            record = _raw_record(message)
-            audits.of(key).take_message(record, self._fate_of_message(key, record.offset))
+            received = _raw_record(message)
+            audits.of(key).take_message(received, self._fate_of_message(key, received.offset))
         self._settle(audits)
         progress(f"{where}: points of {len(audits.by_key):,} devices")
         extras = {}

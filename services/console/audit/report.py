@@ -17,7 +17,11 @@ SHOWN: Final = 50
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `removed`: partition of telemetry.raw -> the first offset that retention has left."""
+    """All of it.
+
+    `removed`: partition of telemetry.raw -> the first offset of which retention has left the message, and what came of
+    it. Empty where retention has removed nothing of the range.
+    """
 
     ok: bool
     since_us: int | None
@@ -55,7 +59,7 @@ def _tell(found: Report) -> Iterator[str]:
     yield f"audit of {whose}, messages from {since} to {until}, in {found.seconds:.1f} s"
     if found.removed:
         where = ", ".join(f"partition {p} begins at offset {first:,}" for p, first in found.removed.items())
-        yield f"retention   has removed the oldest messages: {where}"
+        yield f"retention   has removed the oldest messages, or what came of them: {where}"
     yield (
         f"messages    received {ledger.received:,} = decoded {ledger.decoded:,} + dead-lettered"
         f" {_by_reason(ledger.dead_messages)} + redelivered {ledger.redelivered:,}{_lacking(ledger.missing_messages)}"

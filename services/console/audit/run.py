@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -14,20 +13,16 @@ from services.console.audit import report
 from services.console.audit.account import Account
 from services.console.audit.compare import Difference, differences
 from services.console.audit.gaps import GapTally
-from services.console.audit.partition import PartitionAudit, Range, Ranges
+from services.console.audit.partition import PartitionAudit
+from services.console.audit.ranges import ranges_of
 from services.console.audit.report import Report
 from services.console.device_ledgers import DeviceLedgers
 from services.console.influx import Influx
 from services.console.log_slices import LogSlices, Slice
 from services.runtime import settings
-from services.runtime.clock import now_us
 from services.runtime.errors import ConfigurationError, ExitCode
 from services.runtime.routes import load_routes
 from services.runtime.settings import ToolSettings
-from services.stream.clock_rules import MAX_LEAD_US
-
-LOOK_BACK_US: Final = 600_000_000
-"""So much before the range is read too, so that repeats of messages from there are known."""
 
 Progress = Callable[[str], None]
 
@@ -54,6 +49,10 @@ def run(options: AuditOptions) -> int:
     progress = _Progress() if not options.as_json and sys.stderr.isatty() else None
     try:
         found = audit(told, log, options, progress or (lambda _: None))
+        if options.device is not None and not found.account.devices and not found.account.messages_in_flight:
+            raise ConfigurationError(
+                f"no message of a device {options.device!r} is in this range; `weir status --devices` names the devices"
+            )
     finally:
         log.close()
         if progress is not None:
@@ -74,7 +73,14 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
     for partition in log.partitions(topics.RAW):
         # The order matters: what was committed, or stands in the state, lies whole within ends asked for afterwards.
         state = _state(log, partition, progress)
-        of = _ranges(log, partition, applied.get(partition, 0), stored.get(partition, 0), options)
+        of = ranges_of(
+            log,
+            partition,
+            applied=applied.get(partition, 0),
+            stored=stored.get(partition, 0),
+            since_us=options.since_us,
+            until_us=options.until_us,
+        )
         if of.raw.is_cut:
             removed[partition] = of.raw.judged
         each = PartitionAudit(
@@ -88,7 +94,7 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
             state=state,
         )
         account.add(each.run(progress))
-        if of.raw.whole and options.until_us is None:
+        if of.raw.whole:
             ledgers = {key: ledger for key, ledger in state if options.device in (None, key)}
             compared += len(ledgers)
             different += differences(partition, each.ledgers, ledgers)
@@ -104,43 +110,6 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
         differences=different,
         seconds=time.monotonic() - began,
     )
-
-
-def _ranges(log: LogSlices, partition: int, applied: int, stored: int, options: AuditOptions) -> Ranges:
-    letters, clean, raw = (
-        log.bounds(topic, [partition])[partition] for topic in (topics.DEAD_LETTER, topics.CLEAN, topics.RAW)
-    )
-    since = options.since_us
-    first = letters.first if since is None else _at(log, topics.DEAD_LETTER, partition, letters, since - LOOK_BACK_US)
-    return Ranges(
-        _range(log, topics.RAW, partition, raw, applied, since, options.until_us),
-        _range(log, topics.CLEAN, partition, clean, stored, since, None),
-        Slice(first, letters.end),
-        _complete_since_us(log, partition, clean),
-    )
-
-
-def _range(
-    log: LogSlices, topic: str, partition: int, there: Slice, committed: int, since_us: int | None, until_us: int | None
-) -> Range:
-    first = there.first if since_us is None else _at(log, topic, partition, there, since_us - LOOK_BACK_US)
-    judged = there.first if since_us is None else _at(log, topic, partition, there, since_us)
-    end = there.end if until_us is None else _at(log, topic, partition, there, until_us)
-    return Range(
-        Slice(first, end), judged, committed, whole=judged == 0 == there.first, is_cut=0 < there.first == judged
-    )
-
-
-def _at(log: LogSlices, topic: str, partition: int, there: Slice, at_us: int) -> int:
-    return log.offsets_at(topic, at_us, {partition: there})[partition]
-
-
-def _complete_since_us(log: LogSlices, partition: int, there: Slice) -> int:
-    if there.first == 0:
-        return 0
-    oldest_us = log.written_us(topics.CLEAN, partition, there)
-    # A clock may run ahead: a reading can be written so long before its event time.
-    return now_us() if oldest_us is None else oldest_us + MAX_LEAD_US
 
 
 def _state(log: LogSlices, partition: int, progress: Progress) -> DeviceLedgers:

@@ -59,7 +59,8 @@ class Letters:
         if not self._choice.passes(letter, key):
             return
         if letter.replayed_us is not None:
-            self.replayed += letter.id not in self._replayed
+            # A mark may outlive its letter, or be newer than the letters that were asked for.
+            self.replayed += letter.id in self._seen and letter.id not in self._replayed
             self._replayed[letter.id] = letter.replayed_us
             return
         if letter.id in self._seen:

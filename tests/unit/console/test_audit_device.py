@@ -196,8 +196,8 @@ def test_what_came_before_the_range_is_not_judged_but_its_repeats_are_recognised
     world = World(message(0, 1, flow=1.0), message(0, 1, received=5, flow=1.0), message(1, 2, flow=1.0))
     world.points = {key: value for key, value in world.points.items() if key[2] >= at(1) * 1000}
     before = {
-        "fate_of_clean": lambda offset: Fate.BEFORE if offset == 0 else Fate.JUDGED,
-        "fate_of_raw": lambda offset: Fate.BEFORE if offset == 0 else Fate.JUDGED,
+        "fate_of_clean": lambda offset: Fate.OUTSIDE if offset == 0 else Fate.JUDGED,
+        "fate_of_raw": lambda offset: Fate.OUTSIDE if offset == 0 else Fate.JUDGED,
     }
     account = world.audit(**before, whole_life=False).account
     assert account.findings == []

@@ -28,7 +28,7 @@ def test_a_time_is_understood_whatever_its_unit(typed, us):
     assert parse_time(typed) == us
 
 
-@pytest.mark.parametrize("typed", ["", "noon", "-5", "nan", "1e30", "2026-13-01"])
+@pytest.mark.parametrize("typed", ["", "noon", "-5", "nan", "1e30", "2026-13-01", "0001-01-01"])
 def test_what_is_no_time_is_refused_with_the_forms_that_are(typed):
     with pytest.raises(ConfigurationError, match="ISO 8601"):
         parse_time(typed)

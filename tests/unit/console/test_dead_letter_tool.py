@@ -76,6 +76,11 @@ def test_a_mark_is_no_letter_but_says_when_its_letter_was_replayed():
     assert [one.replayed_us for one in found.last()] == [8, None]
 
 
+def test_a_mark_whose_letter_is_gone_or_older_than_asked_for_is_not_counted():
+    found = taken(mark(letter(1), 7), letter(2))
+    assert (found.total, found.replayed) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("choice", "offsets"),
     [
