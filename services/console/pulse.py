@@ -90,6 +90,11 @@ class Pulse:
             ledger.add(_ledger(reports[-1]))
         return ledger
 
+    @property
+    def knows_ledger(self) -> bool:
+        """Whether a stream worker that owns partitions has reported: else the ledger's zeros mean nothing."""
+        return any(_total(reports[-1], "stream_partitions") for reports in self._of("stream"))
+
     def dead_letters(self) -> dict[str, int]:
         """Messages, readings and lines in the dead letter by reason, most first."""
         ledger = self.ledger()

@@ -46,6 +46,7 @@ class Status(msgspec.Struct, frozen=True):
     services: dict[str, ServiceStatus]
     groups: list[GroupLag]
     ledger: Ledger
+    ledger_known: bool
     ledger_verdict: str
     dead_letters: dict[str, int]
     gap_messages: int
@@ -118,7 +119,8 @@ def look(told: ToolSettings, stack: Stack | None) -> Status:
         services=services,
         groups=behind,
         ledger=ledger,
-        ledger_verdict=verdict(ledger),
+        ledger_known=pulse.knows_ledger,
+        ledger_verdict=verdict(ledger) if pulse.knows_ledger else "not known: no stream worker has reported its own",
         dead_letters=pulse.dead_letters(),
         gap_messages=pulse.missing_messages(),
     )

@@ -48,7 +48,8 @@ def print_status(status: Status) -> None:
 def ledger_lines(status: Status) -> list[Text]:
     """Both ledgers, as sums."""
     ledger = status.ledger
-    tick = Text.assemble(("✓ ", "green") if adds_up(ledger) else ("✗ ", "bold red"), status.ledger_verdict)
+    mark = ("✓ ", "green") if adds_up(ledger) else ("✗ ", "bold red")
+    tick = Text.assemble(mark if status.ledger_known else ("? ", "yellow"), status.ledger_verdict)
     return [
         Text(
             f"messages  received {ledger.received:,} = decoded {ledger.decoded:,}"

@@ -60,6 +60,12 @@ def test_workers_that_share_the_partitions_are_added_up():
     assert verdict(pulse.ledger()) == "1 messages are missing"
 
 
+def test_without_a_worker_that_owns_partitions_the_ledger_is_not_known():
+    assert not Pulse().knows_ledger
+    assert not pulse_of(stream(partitions=0)).knows_ledger
+    assert pulse_of(stream(0, "a:1", partitions=0), stream(0, "b:1")).knows_ledger
+
+
 def test_no_rate_is_told_across_a_rebalance():
     """A worker's counts are those of its partitions: gaining one is no leap in speed."""
     pulse = pulse_of(stream(0, received=100, partitions=2), stream(5, received=900_000, partitions=4))
