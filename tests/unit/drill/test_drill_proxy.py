@@ -152,8 +152,7 @@ def test_an_upstream_that_is_away_resets_the_client():
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = gone.getsockname()
     link = Link("a-b", address)
-    client = socket.create_connection(("127.0.0.1", link.port), timeout=10)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", link.port), timeout=10) as client:
         client.recv(10)
     assert link.connections_refused == 1
     link.close()
