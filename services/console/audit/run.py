@@ -11,7 +11,7 @@ from schemas.telemetry import Gap
 from services.console import ending, local_stack
 from services.console.audit import report
 from services.console.audit.account import Account
-from services.console.audit.compare import Difference, differences
+from services.console.audit.compare import Difference, comparable, differences
 from services.console.audit.gaps import GapTally
 from services.console.audit.partition import PartitionAudit
 from services.console.audit.ranges import ranges_of
@@ -95,9 +95,10 @@ def audit(told: ToolSettings, log: LogSlices, options: AuditOptions, progress: P
         )
         account.add(each.run(progress))
         if of.raw.whole:
-            ledgers = {key: ledger for key, ledger in state if options.device in (None, key)}
-            compared += len(ledgers)
-            different += differences(partition, each.ledgers, ledgers)
+            ledgers = comparable(dict(state), options.device)
+            if ledgers is not None:
+                compared += len(ledgers)
+                different += differences(partition, each.ledgers, ledgers)
     return Report(
         ok=account.ok and not different,
         since_us=options.since_us,

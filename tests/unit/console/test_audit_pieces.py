@@ -8,7 +8,7 @@ from console_records import NOON_US
 
 from schemas.telemetry import Gap, GapPhase
 from services.console.audit.account import MOST_FINDINGS, Account, Finding, Missing
-from services.console.audit.compare import differences
+from services.console.audit.compare import comparable, differences
 from services.console.audit.device import Span
 from services.console.audit.gaps import GapTally
 from services.console.audit.points import query, readings
@@ -115,6 +115,23 @@ def test_a_tenant_with_refused_or_forgotten_devices_is_compared_as_one():
     assert differences(3, audited, state) == []
     state["acme/$"] = stored(received=1)
     assert [(d.device, d.counts) for d in differences(3, audited, state)] == [("acme/$", {"received": (7, 6)})]
+
+
+def test_in_a_full_partition_what_differs_is_compared_with_what_has_no_device():
+    audited = {"acme/d": Ledger(received=5), "acme/refused": Ledger(received=2), "$/$": Ledger(received=1)}
+    state = {"acme/d": stored(received=5), "$/$": stored(received=3)}
+    assert differences(3, audited, state) == []
+    state["$/$"] = stored(received=2)
+    assert [d.device for d in differences(3, audited, state)] == ["$/$", "acme/refused"]
+
+
+def test_one_device_is_compared_unless_its_counts_may_stand_with_others():
+    one = stored(received=5)
+    assert comparable({"acme/d": one, "acme/e": one}, "acme/d") == {"acme/d": one}
+    assert comparable({"acme/d": one, "$/$": one}, "acme/d") == {"acme/d": one}
+    assert comparable({"acme/e": one}, "acme/d") == {}
+    assert comparable({"acme/d": one, "acme/$": one}, "acme/d") is None
+    assert comparable({"acme/e": one, "$/$": one}, "acme/d") is None
 
 
 def test_devices_that_do_not_add_up_come_first_then_the_most_dead_letters():
