@@ -6,8 +6,11 @@ from services.scoring.severity import ALARM_LINE
 from services.scoring.state import stored
 
 WEEK_S = 604_800.0
-_DEARER_PER_ALARM = 1.4
+_DEARER_PER_ALARM = 0.2
+_DEARER_OVERDRAWN = 1.4
+_TOLERATED = 2.0
 _DEAREST = 50.0
+_FREQUENT = 2.5
 _QUIET_S = 300.0
 _QUIET_STEPS = 120.0
 _ESCALATION = 3.0
@@ -16,10 +19,11 @@ _QUIET_SCORE = 0.49
 
 @stored("budget.1", "alarms", "latest_us")
 class Budget:
-    """One device's alarms of late. `line` is the evidence that an alarm takes: 1 within budget, else 1.4^(a / b - 1).
+    """One device's alarms of late, and the evidence that one more takes: its line, 1 for the first.
 
-    a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. A device that alarms
-    often must show more each time, and gets its old line back with time.
+    a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. The line is
+    0.2 a / b + 1.4^(a / b - 2) (the power is 1 at least). A device that alarms often must show more each time, and gets
+    its old line back with time.
     """
 
     __slots__ = ("alarms", "alarms_per_week", "latest_us")
@@ -31,12 +35,20 @@ class Budget:
 
     def line(self, event_us: int) -> float:
         """The evidence that makes a score of 0.5 now."""
-        alarms = self.alarms
-        if not alarms:
+        if not self.alarms:
             return 1.0
-        overdraft = alarms * self._kept(event_us) / self.alarms_per_week - 1.0
-        line: float = _DEARER_PER_ALARM ** min(overdraft, _DEAREST) if overdraft > 0.0 else 1.0
+        spent = self.spent(event_us)
+        overdraft = min(max(spent - _TOLERATED, 0.0), _DEAREST)
+        line: float = _DEARER_PER_ALARM * spent + _DEARER_OVERDRAWN**overdraft
         return line
+
+    def spent(self, event_us: int) -> float:
+        """Alarms of late, in weekly budgets."""
+        return self.alarms * self._kept(event_us) / self.alarms_per_week if self.alarms else 0.0
+
+    def is_overdrawn(self, event_us: int) -> bool:
+        """Whether the device alarms so often that what keeps coming back must be normal: 2.5 weekly budgets of late."""
+        return self.alarms > 0.0 and self.spent(event_us) >= _FREQUENT
 
     def spend(self, event_us: int) -> None:
         """An alarm went out."""

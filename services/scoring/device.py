@@ -57,6 +57,7 @@ class DeviceScorer:
                 self._meet(values)
                 break
         line = self._budget.line(event_us)
+        frequent = self._budget.is_overdrawn(event_us)
         alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
         device_score = device_alarm = progress = 0.0
         scores: dict[str, SensorScore] = {}
@@ -65,9 +66,9 @@ class DeviceScorer:
             if sensor is None:
                 continue
             learnable = learn and (not stuck or name not in stuck)
-            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable)
+            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
             score = score_of(evidence, line)
-            alarm = sensor.alarm_score(score)
+            alarm = sensor.alarm_score(line)
             low, high = sensor.expected
             scores[name] = SensorScore(score, alarm, low, high)
             if score > device_score:
