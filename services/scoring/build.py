@@ -14,6 +14,7 @@ from services.scoring.views.spread import SpreadView
 
 _LENGTHS = (5, 20, 80)
 _LEVEL = (1.47, 1.26, 0.84, 0.84)
+_SHORT_LEVEL = (2.0, 1.26)
 _SPREAD = 40
 _SPREAD_WEIGHT = 0.37
 _DAY = (0.74, 0.74)
@@ -27,11 +28,11 @@ _GAUSSIAN = 0.37
 def build_sensor(spec: ModelSpec) -> SensorScorer:
     """A new scorer for one sensor, as `spec` describes it."""
     if spec.name == "gaussian":
-        return SensorScorer(LevelView((5,), (1.0, 1.0)), [RiverView(GaussianScorer())], spec.warm_up)
+        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [RiverView(GaussianScorer())], spec.warm_up)
     if spec.name == "half_space_trees":
         trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
         others = [DayView(_DAY, weekend=False), RiverView(trees)]
-        return SensorScorer(LevelView((5,), (1.0, 1.0)), others, spec.warm_up)
+        return SensorScorer(LevelView((5,), _SHORT_LEVEL), others, spec.warm_up)
     others = [
         SpreadView(_SPREAD, _SPREAD_WEIGHT),
         DayView(_DAY, weekend=False),

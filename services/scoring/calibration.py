@@ -6,7 +6,7 @@ from services.scoring.severity import ALARM_LINE
 from services.scoring.state import stored
 
 WEEK_S = 604_800.0
-_DEARER_PER_ALARM = 0.2
+_DEARER_PER_ALARM = 0.3
 _DEARER_OVERDRAWN = 1.4
 _TOLERATED = 2.0
 _DEAREST = 50.0
@@ -22,8 +22,8 @@ class Budget:
     """One device's alarms of late, and the evidence that one more takes: its line, 1 for the first.
 
     a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. The line is
-    0.2 a / b + 1.4^(a / b - 2) (the power is 1 at least). A device that alarms often must show more each time, and gets
-    its old line back with time.
+    0.3 (a / b - 1) + 1.4^(a / b - 2), no term under its value at the first alarm. A device that alarms often must show
+    more each time, and gets its old line back with time.
     """
 
     __slots__ = ("alarms", "alarms_per_week", "latest_us")
@@ -39,7 +39,7 @@ class Budget:
             return 1.0
         spent = self.spent(event_us)
         overdraft = min(max(spent - _TOLERATED, 0.0), _DEAREST)
-        line: float = _DEARER_PER_ALARM * spent + _DEARER_OVERDRAWN**overdraft
+        line: float = _DEARER_PER_ALARM * max(spent - 1.0, 0.0) + _DEARER_OVERDRAWN**overdraft
         return line
 
     def spent(self, event_us: int) -> float:

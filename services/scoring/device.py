@@ -1,4 +1,4 @@
-"""One device's scorer: a sensor scorer each, one budget, and what they say together."""
+"""One device's scorer: a sensor scorer each, a joint scorer, one budget, and what they say together."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -9,17 +9,24 @@ import river
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
-from services.scoring.calibration import WEEK_S, Budget, score_of
+from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
+from services.scoring.joint import JointScorer
 from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
 from services.scoring.state import State, StateUnreadable, encode, restore
 
-_VERSION = "weir.scorer.1"
+_VERSION = "weir.scorer.2"
+_JOINT_SHARE = 0.2
+_OPEN_GATE = 5.0
+_LEAST_TOGETHER = 2
 
 
 class DeviceScore(NamedTuple):
-    """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields."""
+    """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
+
+    `adopted`: sensors whose new regime became normal with this message (see `Regime`).
+    """
 
     score: float
     alarm_score: float
@@ -27,21 +34,24 @@ class DeviceScore(NamedTuple):
     state: ModelState
     progress: float
     sensors: dict[str, SensorScore]
+    adopted: tuple[str, ...] = ()
 
 
 class DeviceScorer:
     """One device's scorer: one `SensorScorer` a sensor, created when the sensor first speaks; at most `max_sensors`.
 
-    The device's score is its most unusual sensor's; its false-alarm budget is shared out evenly among its sensors. The
-    device is ready when any sensor is.
+    The device's score is the larger of its most unusual sensor's and its sensors' together; its false-alarm budget is
+    shared out evenly among its sensors. The device is ready when any sensor is.
     """
 
-    __slots__ = ("_budget", "_latest", "_sensors", "_spec")
+    __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_sensors", "_spec")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._budget = Budget(spec.alarms_per_week)
         self._sensors: dict[str, SensorScorer] = {}
+        self._joint = JointScorer() if spec.name == "bands" else None
+        self._joint_quiet = Quiet()
         self._latest: list[str] = []
 
     def update(
@@ -61,6 +71,7 @@ class DeviceScorer:
         alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
         device_score = device_alarm = progress = 0.0
         scores: dict[str, SensorScore] = {}
+        adopted: tuple[str, ...] = ()
         for name, value in values.items():
             sensor = known.get(name)
             if sensor is None:
@@ -70,6 +81,8 @@ class DeviceScorer:
             score = score_of(evidence, line)
             alarm = sensor.alarm_score(line)
             low, high = sensor.expected
+            if sensor.adopted:
+                adopted = (*adopted, name)
             scores[name] = SensorScore(score, alarm, low, high)
             if score > device_score:
                 device_score = score
@@ -77,11 +90,20 @@ class DeviceScorer:
                 device_alarm = alarm
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
+        joint = self._joint
+        if joint is not None and learn and len(known) >= _LEAST_TOGETHER:
+            open_gate = self._budget.spent(event_us) >= _OPEN_GATE
+            joint.update(event_us, values, stuck, _JOINT_SHARE * alarms_per_second, open_gate=open_gate)
+            together = score_of(joint.evidence, line)
+            pace = joint.pace
+            alarm = self._joint_quiet.alarm_score(together, joint.evidence, pace.elapsed_s, pace.step_s)
+            device_score = max(device_score, joint.score)
+            device_alarm = max(device_alarm, min(alarm, device_score))
         if device_alarm >= ALARM_LINE:
             self._budget.spend(event_us)
         self._latest = list(scores)
         state = ModelState.READY if progress >= 1.0 else ModelState.LEARNING
-        return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores)
+        return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores, adopted)
 
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was."""
@@ -97,13 +119,16 @@ class DeviceScorer:
     def to_state(self) -> State:
         """What this scorer has learnt; the same readings give the same state."""
         sensors = [[name, encode(sensor)] for name, sensor in sorted(self._sensors.items())]
-        return [_VERSION, river.__version__, _fingerprint(self._spec), encode(self._budget), sensors]
+        return [_VERSION, river.__version__, _fingerprint(self._spec), encode(self._budget), sensors, *self._joint_state()]
+
+    def _joint_state(self) -> list[State]:
+        return [] if self._joint is None else [encode(self._joint), encode(self._joint_quiet)]
 
     @classmethod
     def from_state(cls, spec: ModelSpec, state: State) -> "DeviceScorer":
         """The scorer that `to_state` described, scoring alike for ever; raises `StateUnreadable`."""
         match state:
-            case [str(version), str(river_version), list(fingerprint), list(budget), list(sensors)]:
+            case [str(version), str(river_version), list(fingerprint), list(budget), list(sensors), *together]:
                 pass
             case _:
                 raise StateUnreadable("not the state of a scorer")
@@ -112,6 +137,14 @@ class DeviceScorer:
             raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
         restore(scorer._budget, budget)
+        match together:
+            case [] if scorer._joint is None:
+                pass
+            case [joint, quiet] if scorer._joint is not None:
+                restore(scorer._joint, joint)
+                restore(scorer._joint_quiet, quiet)
+            case _:
+                raise StateUnreadable("a device's sensors together are a joint scorer and its quiet rule")
         for entry in sensors:
             match entry:
                 case [str(name), list(learnt)]:

@@ -5,7 +5,7 @@ from math import log1p
 from services.scoring.guard import patience
 from services.scoring.state import stored
 
-_ADOPTED_STEPS = 1_100.0
+_ADOPTED_STEPS = 1_130.0
 _CALM_READINGS = 5
 _WEIGHT = 2.0
 _UNIT = 0.1
@@ -15,7 +15,7 @@ _UNIT = 0.1
 class Regime:
     """The range from before a change that the views have begun to learn (see `Guard`), while the change may be a fault.
 
-    Views must learn a new level after six hours, to see what happens on it. Yet a fault of 1,100 steps is a fault to
+    Views must learn a new level after six hours, to see what happens on it. Yet a fault of some 1,100 steps is a fault to
     its end: until then the means of readings are judged by the old range as well. After five readings back in it, the
     change is over.
     """

@@ -5,14 +5,14 @@ from services.scoring.state import stored
 from services.scoring.views.view import Moment
 
 _SILENT_RUNS = 20
-_SHORTEST_NEWS = 60.0
+_SHORTEST_NEWS = 30.0
 
 
 @stored("run.1", "band", "learnt", "length", "value")
 class RunView:
     """Forgetting record of how many readings in a row said the same. A run counts once it has ended.
 
-    Its width is 60 readings at least, so a signal that never repeats itself is stuck after some ten to two hundred equal
+    Its width is 30 readings at least, so a signal that never repeats itself is stuck after some twenty to a hundred equal
     readings, by its age; one that stands still for an hour at times is stuck after hours. Silent until 20 runs ended.
     """
 

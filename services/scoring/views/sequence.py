@@ -11,6 +11,7 @@ from services.scoring.views.view import Moment
 _LEVELS = 8
 _LENGTH = 5
 _MOST = 50_000
+_HIGHEST = 0.999999
 
 
 @stored("sequence.1", "singles", "pairs", "total", "latest", "mean", "band", "learnt")
@@ -40,8 +41,7 @@ class SequenceView:
         """How new the reading is; see `View`."""
         low, high = moment.low, moment.high
         if low < high:
-            level = int((value - low) / (high - low) * _LEVELS)
-            level = 0 if level < 0 else min(level, _LEVELS - 1)
+            level = int(max(0.0, min((value - low) / (high - low), _HIGHEST)) * _LEVELS)
         else:
             level = 0
         self._level = level
