@@ -37,7 +37,7 @@ class JointScorer:
     """Hotelling's T2 of short means of one device's sensors, which learns only what looks normal.
 
     A reading that leaps far is replaced by the median of the latest three (so no single one matters); d means x over the
-    latest 15 rows are compared with their mean m and covariance C: t = (x - m)' C^-1 (x - m) / d. A row with t <= 2 is learnt
+    latest 15 rows are compared with their mean m and covariance C: t = (x - m)' C^-1 (x - m) / d, C^-1 anew every tenth row. A row with t <= 2 is learnt
     (as are the first 400 rows), with a memory of 400 rows; for any other, m creeps by a thousandth. Without that gate an
     online model takes in a fault within a minute. Sensors may be missing: t is then that of those present. Those met
     later join in.
@@ -49,6 +49,7 @@ class JointScorer:
     __slots__ = (
         "_inverses",
         "_latest",
+        "basis",
         "covariance",
         "earlier",
         "evidence",
@@ -74,6 +75,7 @@ class JointScorer:
         self.pace = Pace()
         self.means = np.zeros(0)
         self.covariance = np.zeros((0, 0))
+        self.basis = np.zeros((0, 0))
         self.seen = np.zeros(0)
         self.earlier = np.zeros((2, 0))
         self.window = np.zeros((_WINDOW, 0))
@@ -146,6 +148,7 @@ class JointScorer:
             self.means = np.pad(self.means, (0, more))
             self.seen = np.pad(self.seen, (0, more))
             self.covariance = np.pad(self.covariance, ((0, more), (0, more)))
+            self.basis = np.pad(self.basis, ((0, more), (0, more)))
             self.earlier = np.pad(self.earlier, ((0, 0), (0, more)), constant_values=np.nan)
             self.window = np.pad(self.window, ((0, 0), (0, more)))
             self.present = np.pad(self.present, ((0, 0), (0, more)))
@@ -172,11 +175,12 @@ class JointScorer:
 
     def _statistic(self, away: _Numbers, use: NDArray[np.bool_]) -> float:
         if self.rows % _REFRESH_EVERY == 0:
+            self.basis = self.covariance
             self._inverses.clear()
         key = use.tobytes()
         inverse = self._inverses.get(key)
         if inverse is None:
-            chosen = self.covariance[np.ix_(use, use)]
+            chosen = self.basis[np.ix_(use, use)]
             inverse = self._inverses[key] = _inverse(chosen + np.diag(np.diagonal(chosen) * _SHRINKAGE + 1e-9))
         self._latest = away, use, inverse
         used = away[use]
@@ -212,7 +216,7 @@ def _inverse(matrix: _Numbers) -> _Numbers:
     return work[:, count:]
 
 
-_NUMBERS = ("means", "seen", "covariance", "earlier", "window", "present")
+_NUMBERS = ("means", "seen", "covariance", "basis", "earlier", "window", "present")
 
 
 def _encode_joint(joint: JointScorer) -> list[State]:
@@ -227,7 +231,7 @@ def _restore_joint(joint: JointScorer, fields: object) -> None:
         case _:
             raise StateUnreadable("joint: expected names, rows, largest, record, pace, arrays")
     if not all(isinstance(name, str) for name in names) or len(names) > MOST_SENSORS or len(arrays) != len(_NUMBERS):
-        raise StateUnreadable("joint: expected sensors' names and six arrays")
+        raise StateUnreadable("joint: expected sensors' names and seven arrays")
     joint._meet(dict.fromkeys(names, 0.0))  # noqa: SLF001
     joint.names = names
     joint.places = {name: place for place, name in enumerate(names)}

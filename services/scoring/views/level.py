@@ -1,11 +1,13 @@
 """The level on several scales: the reading itself and means of the latest few."""
 
 from services.scoring.band import Band
+from services.scoring.lagged import LaggedBand
 from services.scoring.rolling import Means
 from services.scoring.state import stored
 from services.scoring.views.view import Moment
 
 _ABRUPT_SPAN = 5
+_SLOW_SPAN = 80
 
 
 @stored("level.2", "means", "bands", "learnt")
@@ -16,11 +18,15 @@ class LevelView:
     alone; `reading` is the range of the reading itself.
     """
 
-    __slots__ = ("_has_news", "_latest", "_weights", "abruptness", "bands", "learnt", "means", "reading")
+    __slots__ = ("_has_news", "_latest", "_slow", "_weights", "abruptness", "bands", "learnt", "means", "reading")
 
     def __init__(self, lengths: tuple[int, ...], weights: tuple[float, ...]) -> None:
         self.means = Means(lengths)
-        self.bands = [Band(length, 50 + length // 2) for length in (1, *lengths)]
+        self.bands = [
+            LaggedBand(length, 50 + length // 2) if length >= _SLOW_SPAN else Band(length, 50 + length // 2)
+            for length in (1, *lengths)
+        ]
+        self._slow = [(place, band) for place, band in enumerate(self.bands) if isinstance(band, LaggedBand)]
         self.reading = self.bands[0]
         self.learnt = 0
         self._weights = weights
@@ -49,12 +55,15 @@ class LevelView:
         """The mean over the shortest length, with the reading whose evidence was asked last."""
         return self._latest[1]
 
-    def learn(self, moment: Moment) -> None:  # noqa: ARG002  a range's reach needs no moment
+    def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
+        seen = self.means.count + 1
+        for place, slow in self._slow:
+            if seen >= slow.span:
+                slow.observe(self._latest[place], self.learnt, moment.step_s)
         if self._has_news:
-            seen = self.means.count
             for band, mean in zip(self.bands, self._latest, strict=True):
-                if seen + 1 >= band.span:
+                if seen >= band.span and not isinstance(band, LaggedBand):
                     band.learn(mean, self.learnt)
         self.means.push()
         self.learnt += 1
@@ -74,6 +83,8 @@ class LevelView:
     def recover(self, moment: Moment) -> None:
         """Forget the excursion; see `View`."""
         self.means.fill(moment.centre.mean)
+        for _, slow in self._slow:
+            slow.forget_pending()
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""

@@ -42,7 +42,7 @@ def test_a_signal_that_falls_silent_in_its_noise_is_an_anomaly():
 def test_a_shift_too_small_for_one_reading_shows_in_the_averages():
     feed = Feed()
     feed.all(noise(8000, 1))
-    shifted = feed.all(noise(120, 2, mean=22.0))
+    shifted = feed.all(noise(240, 2, mean=21.5))
     assert shifted[0].score < 0.5
     assert alarms(shifted) >= 1
 
