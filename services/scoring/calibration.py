@@ -6,7 +6,7 @@ from services.scoring.severity import ALARM_LINE
 from services.scoring.state import stored
 
 WEEK_S = 604_800.0
-_DEARER_PER_ALARM = 0.3
+_DEARER_PER_ALARM = 0.5
 _DEARER_OVERDRAWN = 1.4
 _TOLERATED = 2.0
 _DEAREST = 50.0
@@ -22,7 +22,7 @@ class Budget:
     """One device's alarms of late, and the evidence that one more takes: its line, 1 for the first.
 
     a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. The line is
-    0.3 (a / b - 1) + 1.4^(a / b - 2), no term under its value at the first alarm. A device that alarms often must show
+    0.5 (a / b - 1) + 1.4^(a / b - 2), no term under its value at the first alarm. A device that alarms often must show
     more each time, and gets its old line back with time.
     """
 

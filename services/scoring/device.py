@@ -91,6 +91,8 @@ class DeviceScorer:
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
         joint = self._joint
+        if joint is not None:
+            joint.score = 0.0
         if joint is not None and learn and len(known) >= _LEAST_TOGETHER:
             open_gate = self._budget.spent(event_us) >= _OPEN_GATE
             joint.update(event_us, values, stuck, _JOINT_SHARE * alarms_per_second, open_gate=open_gate)
@@ -106,14 +108,26 @@ class DeviceScorer:
         return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores, adopted)
 
     def culprits(self) -> list[Culprit]:
-        """Who made the latest update's score: by share of the evidence, largest first; none when nothing was."""
-        latest = [(name, self._sensors[name]) for name in sorted(self._latest)]
-        total = sum(sensor.evidence for _, sensor in latest)
-        found = [
-            Culprit(name, sensor.evidence / total, sensor.value, *sensor.expected)
-            for name, sensor in latest
-            if sensor.evidence > 0.0
-        ]
+        """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
+
+        A sensor's evidence is its own, and its part in that of all together (by how far the statistic would fall, were
+        the sensor as the others let expect).
+        """
+        evidence = {name: self._sensors[name].evidence for name in self._latest}
+        joint = self._joint
+        if joint is not None and joint.score > 0.0:
+            together = joint.score / (1.0 - joint.score)
+            blame = joint.blame()
+            total = sum(blame.values())
+            for name, part in blame.items():
+                if total > 0.0:
+                    evidence[name] = evidence.get(name, 0.0) + together * part / total
+        whole = sum(evidence[name] for name in sorted(evidence))
+        found = []
+        for name in sorted(evidence):
+            if evidence[name] > 0.0:
+                sensor = self._sensors[name]
+                found.append(Culprit(name, evidence[name] / whole, sensor.value, *sensor.expected))
         return sorted(found, key=lambda culprit: -culprit.share)
 
     def to_state(self) -> State:

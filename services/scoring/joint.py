@@ -1,6 +1,7 @@
 """Sensors together: is this combination unusual, though each reading alone is not?"""
 
 from collections.abc import Collection, Mapping
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,14 @@ class JointScorer:
         self._latest: tuple[_Numbers, _Numbers, _Numbers] | None = None
 
     def update(
-        self, event_us: int, values: Mapping[str, float], left_out: Collection[str], allowance_s: float, *, open_gate: bool
+        self,
+        event_us: int,
+        values: Mapping[str, float],
+        left_out: Collection[str],
+        allowance_s: float,
+        *,
+        learn: bool = True,
+        open_gate: bool = False,
     ) -> None:
         """Score one row, then learn it.
 
@@ -95,31 +103,36 @@ class JointScorer:
         """
         self.score = self.evidence = 0.0
         self._latest = None
-        self._meet(values)
-        count = len(self.names)
-        if count < 2:
+        if learn:
+            self._meet(values)
+        if len(self.names) < 2:  # noqa: PLR2004  one alone is no combination
             return
         row = self.rows
-        if row == 0:
-            self.pace.begin([event_us])
-        self.pace.observe(event_us)
-        step_s = self.pace.step_s
-        self._push(values, left_out)
-        filled = self.present.sum(0)
+        if learn:
+            if row == 0:
+                self.pace.begin([event_us])
+            self.pace.observe(event_us)
+        window, present, earlier = self._pushed(values, left_out)
+        filled = present.sum(0)
         have = filled > 0.0
-        now = self.window.sum(0) / np.maximum(filled, 1.0)
-        fresh = have & (self.seen == 0.0)
-        self.means = np.where(fresh, now, self.means)
-        self.seen += have
-        away = np.where(have, now - self.means, 0.0)
-        use = have & (self.seen > _FIRST_READINGS)
+        now = window.sum(0) / np.maximum(filled, 1.0)
+        means = np.where(have & (self.seen == 0.0), now, self.means)
+        away = np.where(have, now - means, 0.0)
+        use = have & (self.seen >= _FIRST_READINGS)
         statistic = self._statistic(away, use) if use.any() else 0.0
         if row >= _WARM_UP:
             self.score = statistic / (statistic + _LINE_PART * self.largest)
             if statistic > self.record.high:
-                allowance = allowance_s * step_s
+                allowance = allowance_s * self.pace.step_s
                 self.evidence = _EVIDENCE_WEIGHT * self.record.novelty(statistic, row, allowance)
+        if not learn:
+            return
+        self.window, self.present, self.earlier, self.means = window, present, earlier, means
+        self.seen = self.seen + have
         self.rows = row + 1
+        if self.rows % _REFRESH_EVERY == 0:
+            self.basis = self.covariance
+            self._inverses.clear()
         if row < _WARM_UP or statistic <= _GATE or open_gate:
             self._learn(away, have, statistic)
         else:
@@ -154,29 +167,27 @@ class JointScorer:
             self.present = np.pad(self.present, ((0, 0), (0, more)))
             self._inverses.clear()
 
-    def _push(self, values: Mapping[str, float], left_out: Collection[str]) -> None:
+    def _pushed(self, values: Mapping[str, float], left_out: Collection[str]) -> tuple[_Numbers, _Numbers, _Numbers]:
         place = self.rows % _WINDOW
-        readings = [np.nan] * len(self.names)
+        readings = [nan] * len(self.names)
         places = self.places
         for name, value in values.items():
             j = places.get(name)
             if j is not None and name not in left_out:
                 readings[j] = max(-_LARGEST, min(_LARGEST, value))
         latest = np.array(readings)
-        known = latest == latest  # noqa: PLR0124  not NaN
+        known = ~np.isnan(latest)
         older, old = self.earlier
         middle = np.maximum(np.minimum(older, old), np.minimum(np.maximum(older, old), latest))
         settled = np.isnan(middle)
         if self.rows >= _FIRST_ROWS:
             settled |= np.abs(latest - middle) <= _SPIKE * np.sqrt(np.diagonal(self.covariance))
-        self.window[place] = np.where(known, np.where(settled, latest, middle), 0.0)
-        self.present[place] = known
-        self.earlier = np.array([np.where(known, old, older), np.where(known, latest, old)])
+        window, present = self.window.copy(), self.present.copy()
+        window[place] = np.where(known, np.where(settled, latest, middle), 0.0)
+        present[place] = known
+        return window, present, np.array([np.where(known, old, older), np.where(known, latest, old)])
 
     def _statistic(self, away: _Numbers, use: NDArray[np.bool_]) -> float:
-        if self.rows % _REFRESH_EVERY == 0:
-            self.basis = self.covariance
-            self._inverses.clear()
         key = use.tobytes()
         inverse = self._inverses.get(key)
         if inverse is None:
