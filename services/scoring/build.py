@@ -11,6 +11,7 @@ from services.scoring.views.river import RiverView
 from services.scoring.views.run import RunView
 from services.scoring.views.sequence import SequenceView
 from services.scoring.views.spread import SpreadView
+from services.scoring.views.view import View
 
 _LENGTHS = (5, 20, 80)
 _LEVEL = (1.47, 1.26, 0.84, 0.84)
@@ -31,9 +32,12 @@ def build_sensor(spec: ModelSpec) -> SensorScorer:
         return SensorScorer(LevelView((5,), _SHORT_LEVEL), [RiverView(GaussianScorer())], spec.warm_up)
     if spec.name == "half_space_trees":
         trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
-        others = [DayView(_DAY, weekend=False), RiverView(trees)]
-        return SensorScorer(LevelView((5,), _SHORT_LEVEL), others, spec.warm_up)
-    others = [
+        return SensorScorer(
+            LevelView((5,), _SHORT_LEVEL), [DayView(_DAY, weekend=False), RiverView(trees)], spec.warm_up
+        )
+    if spec.name == "light":
+        return SensorScorer(LevelView(_LENGTHS, _LEVEL), [RunView(_RUN)], spec.warm_up)
+    others: list[View] = [
         SpreadView(_SPREAD, _SPREAD_WEIGHT),
         DayView(_DAY, weekend=False),
         DayView(_WEEK, weekend=True),

@@ -14,6 +14,7 @@ _FREQUENT = 2.5
 _QUIET_S = 300.0
 _QUIET_STEPS = 120.0
 _ESCALATION = 3.0
+_LOUD = 2.0
 _QUIET_SCORE = 0.49
 
 
@@ -69,7 +70,8 @@ class Quiet:
     """The quiet rule of one sensor: one alarm for one excursion, and none for a while after it began.
 
     Quiet lasts five minutes (120 steps, if those take longer) and at least until the score has been under the line; the
-    score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm.
+    score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm (of one of
+    2, if that was less).
     """
 
     __slots__ = ("left_s", "loudest", "ongoing")
@@ -92,7 +94,7 @@ class Quiet:
         self.ongoing = self.ongoing and over
         if not over:
             return score if not muted else min(score, _QUIET_SCORE)
-        if muted and evidence < _ESCALATION * self.loudest:
+        if muted and evidence < _ESCALATION * max(self.loudest, _LOUD):
             return _QUIET_SCORE
         self.left_s = max(_QUIET_S, _QUIET_STEPS * step_s)
         self.ongoing = True

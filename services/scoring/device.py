@@ -62,10 +62,17 @@ class DeviceScorer:
         `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `stuck`.
         """
         known = self._sensors
-        for name in values:
-            if name not in known:
-                self._meet(values)
-                break
+        if learn:
+            for name in values:
+                if name not in known:
+                    self._meet(values)
+                    break
+        return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+
+    def _judge(
+        self, event_us: int, values: Mapping[str, float], *, learn: bool, stuck: Collection[str], look_together: bool
+    ) -> DeviceScore:
+        known = self._sensors
         line = self._budget.line(event_us)
         frequent = self._budget.is_overdrawn(event_us)
         alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
@@ -93,9 +100,10 @@ class DeviceScorer:
         joint = self._joint
         if joint is not None:
             joint.score = 0.0
-        if joint is not None and learn and len(known) >= _LEAST_TOGETHER:
+        if joint is not None and look_together and len(known) >= _LEAST_TOGETHER:
             open_gate = self._budget.spent(event_us) >= _OPEN_GATE
-            joint.update(event_us, values, stuck, _JOINT_SHARE * alarms_per_second, open_gate=open_gate)
+            allowance = _JOINT_SHARE * alarms_per_second
+            joint.update(event_us, values, stuck, allowance, learn=learn, open_gate=open_gate)
             together = score_of(joint.evidence, line)
             pace = joint.pace
             alarm = self._joint_quiet.alarm_score(together, joint.evidence, pace.elapsed_s, pace.step_s)
@@ -106,6 +114,20 @@ class DeviceScorer:
         self._latest = list(scores)
         state = ModelState.READY if progress >= 1.0 else ModelState.LEARNING
         return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores, adopted)
+
+    def score(self, event_us: int, values: Mapping[str, float]) -> DeviceScore:
+        """What `update` would say of these readings; nothing is learnt and nothing changes."""
+        marks = [(sensor, sensor.mark()) for name, sensor in self._sensors.items() if name in values]
+        budget, quiet, joint = self._budget, self._joint_quiet, self._joint
+        before = budget.alarms, budget.latest_us, quiet.left_s, quiet.ongoing, quiet.loudest
+        pace = (joint.pace.latest_us, joint.pace.step_s) if joint is not None else (0, 1.0)
+        score = self._judge(event_us, values, learn=False, stuck=(), look_together=True)
+        for sensor, mark in marks:
+            sensor.back_to(mark)
+        budget.alarms, budget.latest_us, quiet.left_s, quiet.ongoing, quiet.loudest = before
+        if joint is not None:
+            joint.pace.latest_us, joint.pace.step_s = pace
+        return score
 
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
@@ -133,7 +155,14 @@ class DeviceScorer:
     def to_state(self) -> State:
         """What this scorer has learnt; the same readings give the same state."""
         sensors = [[name, encode(sensor)] for name, sensor in sorted(self._sensors.items())]
-        return [_VERSION, river.__version__, _fingerprint(self._spec), encode(self._budget), sensors, *self._joint_state()]
+        return [
+            _VERSION,
+            river.__version__,
+            _fingerprint(self._spec),
+            encode(self._budget),
+            sensors,
+            *self._joint_state(),
+        ]
 
     def _joint_state(self) -> list[State]:
         return [] if self._joint is None else [encode(self._joint), encode(self._joint_quiet)]

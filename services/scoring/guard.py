@@ -45,8 +45,9 @@ class Guard:
     Recovery: once a fault that showed on the shortest scales has not shown there for five readings, it is over, though
     longer averages still hold it.
     Lesson: when an excursion is over, each range moves to the outermost value held back (part of the way, where it
-    lasted less than five minutes), if that lay within three widths (ten, where it lasted 60 steps; any number, where the
-    device alarms far over its budget). So what comes back often becomes normal, and one absurd reading teaches nothing.
+    lasted less than five minutes), if that lay within three widths (ten, where it lasted 60 steps; any number, where
+    the device alarms far over its budget). So what comes back often becomes normal, and one absurd reading teaches
+    nothing.
     `begins_adopting`: adoption began with the latest reading.
     """
 

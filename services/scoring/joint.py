@@ -37,14 +37,15 @@ _LARGEST = 1e100
 class JointScorer:
     """Hotelling's T2 of short means of one device's sensors, which learns only what looks normal.
 
-    A reading that leaps far is replaced by the median of the latest three (so no single one matters); d means x over the
-    latest 15 rows are compared with their mean m and covariance C: t = (x - m)' C^-1 (x - m) / d, C^-1 anew every tenth row. A row with t <= 2 is learnt
-    (as are the first 400 rows), with a memory of 400 rows; for any other, m creeps by a thousandth. Without that gate an
-    online model takes in a fault within a minute. Sensors may be missing: t is then that of those present. Those met
-    later join in.
+    A reading that leaps far is replaced by the median of the latest three, so no single one matters. d means x over
+    the latest 15 rows are compared with their mean m and covariance C: t = (x - m)' C^-1 (x - m) / d, C^-1 taken anew
+    every tenth row. A row with t <= 2 is learnt (as are the first 400 rows), with a memory of 400 rows; for any other,
+    m creeps by a thousandth. Without that gate an online model takes in a fault within a minute. Sensors may be
+    missing: t is then that of those present. Those met later join in after some 400 rows.
 
-    `score`: t / (t + 0.8 r), r the largest t met while learning, forgotten over some 2,000 rows. `evidence`: how new t is
-    as a record (see `Band`), for alarms within a budget. 0 both for fewer than two sensors and in the first 400 rows.
+    `score`: t / (t + 0.8 r), r the largest t met while learning, forgotten over some 2,000 rows. `evidence`: how new t
+    is as a record (see `Band`), for alarms within a budget. 0 both for fewer than two sensors and in the first 400
+    rows.
     """
 
     __slots__ = (
@@ -84,7 +85,7 @@ class JointScorer:
         self.score = 0.0
         self.evidence = 0.0
         self._inverses: dict[bytes, _Numbers] = {}
-        self._latest: tuple[_Numbers, _Numbers, _Numbers] | None = None
+        self._latest: tuple[_Numbers, NDArray[np.bool_], _Numbers] | None = None
 
     def update(
         self,
@@ -105,20 +106,19 @@ class JointScorer:
         self._latest = None
         if learn:
             self._meet(values)
-        if len(self.names) < 2:  # noqa: PLR2004  one alone is no combination
+        if len(self.names) < 2:
             return
         row = self.rows
-        if learn:
-            if row == 0:
-                self.pace.begin([event_us])
-            self.pace.observe(event_us)
+        if row == 0:
+            self.pace.begin([event_us])
+        self.pace.observe(event_us)
         window, present, earlier = self._pushed(values, left_out)
         filled = present.sum(0)
         have = filled > 0.0
         now = window.sum(0) / np.maximum(filled, 1.0)
         means = np.where(have & (self.seen == 0.0), now, self.means)
         away = np.where(have, now - means, 0.0)
-        use = have & (self.seen >= _FIRST_READINGS)
+        use = have & (self.seen >= (_FIRST_READINGS if row < _WARM_UP else _WARM_UP - _WINDOW))
         statistic = self._statistic(away, use) if use.any() else 0.0
         if row >= _WARM_UP:
             self.score = statistic / (statistic + _LINE_PART * self.largest)

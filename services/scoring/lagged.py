@@ -11,15 +11,13 @@ _CHUNK_S = 3_600.0
 _LEAST_UNIT = 0.1
 
 
-@stored(
-    "lagged.1", "low", "high", "mean", "since", "held_low", "held_high", "pending_lows", "pending_highs", "filled"
-)
+@stored("lagged.1", "low", "high", "mean", "since", "held_low", "held_high", "pending_lows", "pending_highs", "filled")
 class LaggedBand(Band):
     """A `Band` for a mean over many readings, which takes values in when they are 400 to 500 readings old.
 
     (At most four to five hours old, for slow signals, and at once while it is younger than that.) Such means are nearly
-    Gaussian, so clean data is expected to leave the range by less than a `Band` supposes: with n independent values and a
-    the share of them that may alarm, u = max(0.1, (sqrt(ln(1 / a)) / sqrt(ln(n)) - 1) / 2).
+    Gaussian, so clean data is expected to leave the range by less than a `Band` supposes: with n independent values and
+    a the share of them that may alarm, u = max(0.1, (sqrt(ln(1 / a)) / sqrt(ln(n)) - 1) / 2).
     """
 
     __slots__ = ("filled", "pending_highs", "pending_lows")

@@ -15,9 +15,9 @@ _UNIT = 0.1
 class Regime:
     """The range from before a change that the views have begun to learn (see `Guard`), while the change may be a fault.
 
-    Views must learn a new level after six hours, to see what happens on it. Yet a fault of some 1,100 steps is a fault to
-    its end: until then the means of readings are judged by the old range as well. After five readings back in it, the
-    change is over.
+    Views must learn a new level after six hours, to see what happens on it. Yet a fault of some 1,100 steps is a fault
+    to its end: until then the means of readings are judged by the old range as well. After five readings back in it,
+    the change is over.
     """
 
     __slots__ = ("calm", "high", "left_s", "low")

@@ -139,6 +139,17 @@ class SensorScorer:
                 self._guarded_learn(value, suspect=far or own >= line, far=far, ready=True, frequent=frequent)
         return self.evidence
 
+    def mark(self) -> tuple[float, ...]:
+        """What scoring alone changes, so that it can be undone with `back_to`."""
+        pace, quiet = self.pace, self.quiet
+        return pace.latest_us, pace.step_s, quiet.left_s, quiet.ongoing, quiet.loudest
+
+    def back_to(self, mark: tuple[float, ...]) -> None:
+        """Be again as at `mark`."""
+        latest_us, step_s, left_s, ongoing, loudest = mark
+        self.pace.latest_us, self.pace.step_s = int(latest_us), step_s
+        self.quiet.left_s, self.quiet.ongoing, self.quiet.loudest = left_s, bool(ongoing), loudest
+
     def alarm_score(self, line: float) -> float:
         """What the quiet rule leaves of the latest reading's score."""
         quiet, moment = self.quiet, self._moment

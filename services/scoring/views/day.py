@@ -76,9 +76,9 @@ class DayView:
             return 0.0
         self._has_news = True
         allowance, grain, least_width = moment.allowance, moment.grain, moment.least_width
-        return self._weights[0] * first.novelty(
-            residual, self.learnt, allowance, grain, least_width
-        ) + self._weights[1] * second.novelty(mean, self.learnt, allowance, grain, least_width)
+        return self._weights[0] * first.novelty(residual, self.learnt, allowance, grain, least_width) + self._weights[
+            1
+        ] * second.novelty(mean, self.learnt, allowance, grain, least_width)
 
     def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""

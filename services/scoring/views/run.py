@@ -12,8 +12,9 @@ _SHORTEST_NEWS = 30.0
 class RunView:
     """Forgetting record of how many readings in a row said the same. A run counts once it has ended.
 
-    Its width is 30 readings at least, so a signal that never repeats itself is stuck after some twenty to a hundred equal
-    readings, by its age; one that stands still for an hour at times is stuck after hours. Silent until 20 runs ended.
+    Its width is 30 readings at least, so a signal that never repeats itself is stuck after some twenty to a hundred
+    equal readings, by its age; one that stands still for an hour at times is stuck after hours. Silent until 20 runs
+    ended.
     """
 
     __slots__ = ("_next_length", "_value", "_weight", "band", "learnt", "length", "value")
@@ -39,7 +40,7 @@ class RunView:
         """Take it in; see `View`."""
         if self._next_length == 1 and self.length:
             self.learnt += 1
-            if self.length > self.band.high or self.band.since < 0:
+            if self.length > self.band.high:
                 self.band.learn(float(self.length), self.learnt)
         self._push()
 

@@ -18,12 +18,11 @@ _HIGHEST = 0.999999
 class SequenceView:
     """Forgetting record of the surprise (bits, mean over 5) of the reading's level after the level before.
 
-    Levels are eighths of the range of the reading. Their probabilities are those of a Markov chain that backs off: counts
-    of pairs, smoothed by the counts of singles, smoothed by evenness; all are
-    halved when they come to 50,000.
+    Levels are eighths of the range of the reading. Their probabilities are those of a Markov chain that backs off:
+    counts of pairs, smoothed by the counts of singles, smoothed by evenness. All are halved when they come to 50,000.
     """
 
-    __slots__ = ("_level", "_weight", "band", "latest", "learnt", "mean", "pairs", "singles", "total", "_surprise")
+    __slots__ = ("_level", "_surprise", "_weight", "band", "latest", "learnt", "mean", "pairs", "singles", "total")
 
     def __init__(self, weight: float) -> None:
         self.singles = array("H", [0]) * _LEVELS
@@ -40,11 +39,8 @@ class SequenceView:
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
         low, high = moment.low, moment.high
-        if low < high:
-            level = int(max(0.0, min((value - low) / (high - low), _HIGHEST)) * _LEVELS)
-        else:
-            level = 0
-        self._level = level
+        share = max(0.0, min((value - low) / (high - low), _HIGHEST)) if low < high else 0.0
+        level = self._level = int(share * _LEVELS)
         before = self.latest
         single = (self.singles[level] + 1.0 / _LEVELS) / (self.total + 1.0)
         likely = (self.pairs[before * _LEVELS + level] + single) / (self.singles[before] + 1.0)
@@ -61,7 +57,7 @@ class SequenceView:
         self.total += 1
         if self.total == _MOST:
             self._forget_half()
-        if self._surprise > self.band.high or self.band.since < 0:
+        if self._surprise > self.band.high:
             self.band.learn(self._surprise, self.learnt)
         self.learnt += 1
         self.mean.push()

@@ -33,9 +33,8 @@ class SpreadView:
     def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
         spread = self.spread
-        if self._latest > self.band.high or self.band.since < 0:
-            if spread.count + 1 >= spread.length and moment.centre.deviation > 0.0:
-                self.band.learn(self._latest, self.learnt)
+        if self._latest > self.band.high and spread.count + 1 >= spread.length and moment.centre.deviation > 0.0:
+            self.band.learn(self._latest, self.learnt)
         spread.push()
         self.learnt += 1
 
