@@ -15,7 +15,7 @@ from services.scoring.views.view import View
 
 _LENGTHS = (5, 20, 80)
 _LEVEL = (1.47, 1.26, 0.84, 0.84)
-_SHORT_LEVEL = (2.5, 1.5)
+_SHORT_LEVEL = (2.0, 1.26)
 _SPREAD = 40
 _SPREAD_WEIGHT = 0.37
 _DAY = (0.74, 0.74)

@@ -14,7 +14,7 @@ _FREQUENT = 2.5
 _QUIET_S = 300.0
 _QUIET_STEPS = 120.0
 _ESCALATION = 3.0
-_LOUD = 2.0
+_LOUD = 1.5
 _QUIET_SCORE = 0.49
 
 
@@ -71,7 +71,7 @@ class Quiet:
 
     Quiet lasts five minutes (120 steps, if those take longer) and at least until the score has been under the line; the
     score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm (of one of
-    2, if that was less).
+    1.5, if that was less).
     """
 
     __slots__ = ("left_s", "loudest", "ongoing")
