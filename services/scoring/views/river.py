@@ -23,7 +23,7 @@ class RiverView:
     `ModelNotRegistered` for one whose state has no encoding.
     """
 
-    __slots__ = ("_features", "_latest", "_supervised", "_weight", "band", "last", "learnt", "model")
+    __slots__ = ("_features", "_latest", "_level", "_supervised", "_weight", "band", "last", "learnt", "model")
 
     def __init__(self, model: Any, weight: float = 1.0) -> None:
         require_registered(model)
@@ -34,14 +34,18 @@ class RiverView:
         self.last = 0.5
         self._supervised = isinstance(model, SupervisedAnomalyDetector)
         self._features: dict[str, float] = {}
+        self._level = 0.5
         self._latest = 0.0
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
         level = 0.5 + max(-_FAR, min(_FAR, moment.centre.scaled(value))) / (2.0 * _FAR)
-        self._features = features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
-        model = self.model
-        score = model.score_one(None, level) if self._supervised else model.score_one(features)
+        self._level = level
+        if self._supervised:
+            score = self.model.score_one(None, level)
+        else:
+            self._features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
+            score = self.model.score_one(self._features)
         surprise = -log(max(1.0 - score, 1e-12))
         latest = self._latest = surprise if level >= 0.5 else -surprise
         band = self.band
@@ -51,12 +55,11 @@ class RiverView:
 
     def learn(self, moment: Moment) -> None:  # noqa: ARG002  a model has a memory of its own
         """Take it in; see `View`."""
-        features = self._features
         if self._supervised:
-            self.model.learn_one(None, features["level"])
+            self.model.learn_one(None, self._level)
         else:
-            self.model.learn_one(features)
-        self.last = features["level"]
+            self.model.learn_one(self._features)
+        self.last = self._level
         band = self.band
         if not band.low <= self._latest <= band.high:
             band.learn(self._latest, self.learnt)
@@ -70,11 +73,11 @@ class RiverView:
         """Leave it out; see `View`."""
         self.band.hold(self._latest)
         if not abrupt:
-            self.last = self._features["level"]
+            self.last = self._level
 
     def recover(self, moment: Moment) -> None:  # noqa: ARG002  only the level needs a centre
         """Forget the excursion; see `View`."""
-        self.last = self._features["level"]
+        self.last = self._level
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
