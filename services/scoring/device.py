@@ -100,7 +100,7 @@ class DeviceScorer:
         joint = self._joint
         if joint is not None:
             joint.score = 0.0
-        if joint is not None and look_together and len(known) >= _LEAST_TOGETHER:
+        if joint is not None and look_together and len(scores) >= _LEAST_TOGETHER:
             open_gate = self._budget.spent(event_us) >= _OPEN_GATE
             allowance = _JOINT_SHARE * alarms_per_second
             joint.update(event_us, values, stuck, allowance, learn=learn, open_gate=open_gate)

@@ -41,7 +41,8 @@ class JointScorer:
     the latest 15 rows are compared with their mean m and covariance C: t = (x - m)' C^-1 (x - m) / d, C^-1 taken anew
     every tenth row. A row with t <= 2 is learnt (as are the first 400 rows), with a memory of 400 rows; for any other,
     m creeps by a thousandth. Without that gate an online model takes in a fault within a minute. Sensors may be
-    missing: t is then that of those present. Those met later join in after some 400 rows.
+    missing: t is then that of those present. Those met later join in after some 400 rows. A row has two sensors at
+    least: what a device sends sensor by sensor is no row.
 
     `score`: t / (t + 0.8 r), r the largest t met while learning, forgotten over some 2,000 rows. `evidence`: how new t
     is as a record (see `Band`), for alarms within a budget. 0 both for fewer than two sensors and in the first 400
