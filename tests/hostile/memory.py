@@ -55,7 +55,8 @@ def messages(scene: str) -> Iterator[Message]:
 
 def measure(scene: str) -> dict[str, float]:
     """Run one scene; what it has cost."""
-    core = Core(partitions=1, budgets=Budgets(10**9 if "no budget" in scene else FEW, 64))
+    budgets = Budgets(*(10**9,) * len(Budgets._fields)) if "no budget" in scene else Budgets(FEW)
+    core = Core(partitions=1, budgets=budgets)
     live, warm = LiveState(), resident_bytes()
     for number, made in enumerate(messages(scene)):
         for output in core.publish(made, NOON_US + number * 1000).outputs:
