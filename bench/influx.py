@@ -1,5 +1,7 @@
 """InfluxDB 1.8 as the benchmark sees it: a database of one run, and how many points are in it."""
 
+from typing import Any
+
 import urllib3
 
 
@@ -15,9 +17,12 @@ class RunDatabase:
     def query(self, statement: str) -> list[list[object]]:
         """The rows of an InfluxQL statement's first series. Raises `OSError` where InfluxDB refuses it."""
         answer = self._http.request(
-            "POST", f"{self._url}/query", fields={"q": statement, "db": self.name, "epoch": "ns"}, encode_multipart=False
+            "POST",
+            f"{self._url}/query",
+            fields={"q": statement, "db": self.name, "epoch": "ns"},
+            encode_multipart=False,
         )
-        result = answer.json()["results"][0] if answer.status == 200 else {"error": answer.data.decode()}
+        result: Any = answer.json()["results"][0] if answer.status == 200 else {"error": answer.data.decode()}
         if "error" in result:
             raise OSError(f"InfluxDB: {statement}: {result['error']}")
         series = result.get("series")

@@ -3,15 +3,19 @@
 from collections.abc import Iterable
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 
-from bench.workload import Workload, key_of, topic_of
+from bench.workload import Message, Workload, key_of, topic_of
 from schemas import raw, topics
 from services.runtime import kafka
 from services.runtime.settings import KafkaSettings
 
 PARTITIONS: Final = 4
+
+Headers = list[tuple[str, str | bytes | None]]
+Filling = tuple[str, bytes, int, Headers]
+"""A record to put on a topic: key, value, time in µs, headers."""
 
 
 class RunTopics:
@@ -21,6 +25,7 @@ class RunTopics:
         self.settings = KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix, partitions=PARTITIONS)
         kafka.ensure_topics(self.settings)
         self._reader = kafka.reader(self.settings)
+        self._members: dict[str, Consumer] = {}
 
     def create(self, names: Iterable[str]) -> None:
         """More topics, named without the prefix."""
@@ -42,10 +47,10 @@ class RunTopics:
 
     def committed(self, group: str, topic: str) -> int:
         """Records of a topic that a group has committed."""
-        client = kafka.consumer(self.settings, group=group)
+        if group not in self._members:
+            self._members[group] = kafka.consumer(self.settings, group=group)
         name = self.settings.topic_prefix + topic
-        places = client.committed([TopicPartition(name, p) for p in range(PARTITIONS)], timeout=30)
-        client.close()
+        places = self._members[group].committed([TopicPartition(name, p) for p in range(PARTITIONS)], timeout=30)
         return sum(max(0, place.offset) for place in places)
 
     def records(self, topic: str) -> Iterable[bytes]:
@@ -53,43 +58,45 @@ class RunTopics:
         for message in kafka.read_to_end(self.settings, topic, range(PARTITIONS)):
             yield message.value() or b""
 
-    def reader(self) -> Consumer:
-        """A consumer outside of any group."""
-        return kafka.reader(self.settings)
-
     def close(self) -> None:
         """Remove the topics."""
-        self._reader.close()
-        client = kafka.admin(self.settings)
-        mine = [name for name in client.list_topics(timeout=10).topics if name.startswith(self.settings.topic_prefix)]
-        for future in client.delete_topics(mine).values():
+        for client in (self._reader, *self._members.values()):
+            client.close()
+        admin = kafka.admin(self.settings)
+        mine = [name for name in admin.list_topics(timeout=10).topics if name.startswith(self.settings.topic_prefix)]
+        for future in admin.delete_topics(mine).values():
             future.exception(30)
 
 
 def fill(there: RunTopics, workload: Workload) -> None:
     """Put the workload on telemetry.raw, as the bridge would."""
-    records = (
-        (
-            key_of(message.device),
-            message.payload,
-            message.at_us,
-            [
-                (raw.MQTT_TOPIC, topic_of(message.device)),
-                (raw.MQTT_DUP, b"0"),
-                (raw.RECEIVED_AT, b"%d" % (message.at_us + 5_000)),
-                (raw.ROUTE, "telemetry"),
-            ],
-        )
-        for message in workload.encoded
+    put(there, topics.RAW, map(_raw_record, workload.encoded))
+
+
+def _raw_record(message: Message) -> Filling:
+    headers: Headers = [
+        (raw.MQTT_TOPIC, topic_of(message.device)),
+        (raw.MQTT_DUP, b"0"),
+        (raw.RECEIVED_AT, b"%d" % (message.at_us + 5_000)),
+        (raw.ROUTE, "telemetry"),
+    ]
+    return key_of(message.device), message.payload, message.at_us, headers
+
+
+def put(there: RunTopics, topic: str, records: Iterable[Filling]) -> None:
+    """Put records on a topic, not compressed: Faust's client reads no lz4 by itself.
+
+    Raises `TimeoutError` where Kafka does not take them.
+    """
+    producer = Producer(
+        kafka.client_config(there.settings)
+        | {
+            "enable.idempotence": True,
+            "partitioner": topics.PARTITIONER,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 200_000,
+        }
     )
-    put(there, topics.RAW, records)
-
-
-def put(
-    there: RunTopics, topic: str, records: Iterable[tuple[str, bytes, int, list[tuple[str, str | bytes | None]]]]
-) -> None:
-    """Key, value, time in µs and headers -> records on a topic. Raises `TimeoutError` where Kafka does not take them."""
-    producer = kafka.producer(there.settings, linger_ms=20, queue_messages=200_000)
     name = there.settings.topic_prefix + topic
     for key, value, at_us, headers in records:
         while True:

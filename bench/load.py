@@ -43,7 +43,7 @@ def count_pubacks(data: bytes) -> tuple[int, bytes]:
     at = found = 0
     while len(data) - at >= 2 and at + 2 + data[at + 1] <= len(data):
         if data[at] != _PUBACK:
-            raise BrokerGone(f"the broker sent packet type {data[at] >> 4}: {data[at:at + 20].hex()}")
+            raise BrokerGone(f"the broker sent packet type {data[at] >> 4}: {data[at : at + 20].hex()}")
         found += 1
         at += 2 + data[at + 1]
     return found, data[at:]

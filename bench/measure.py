@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from bench.processes import Contender, ContenderFailed
-from bench.statistics import Run, Sample, at_mark
+from bench.figures import Run, Sample, at_mark
 
-_STANDSTILL_S: Final = 90.0
+_STANDSTILL_S: Final = 60.0
 _LOOK_S: Final = 0.1
 
 
@@ -17,7 +17,7 @@ def run(contender: Contender, done: Callable[[], int], total: int, mark: int, lo
     Leaving is part of the cost: that is where a last checkpoint or batch is written.
 
     Raises:
-        ContenderFailed: It ended, or nothing moved for 90 s.
+        ContenderFailed: It ended, or nothing moved for a minute.
     """
     samples = [Sample(0, contender.cpu_s(), time.monotonic())]
     moved_at = time.monotonic()
@@ -32,7 +32,7 @@ def run(contender: Contender, done: Callable[[], int], total: int, mark: int, lo
         if sample.done >= total:
             break
         if sample.at_s - moved_at > _STANDSTILL_S:
-            raise ContenderFailed(f"stood still at {sample.done} of {total} messages")
+            raise ContenderFailed(f"stood still at {sample.done} of {total} messages: {contender.said()}")
         time.sleep(look_s)
     begin, before_leaving, rss_mb = at_mark(samples, mark), contender.cpu_s(), contender.rss_mb()
     cpu_s = contender.stop()

@@ -34,12 +34,12 @@ def rss_mb_of(pid: int) -> float:
 class Contender:
     """One process under test. Its output goes to `log`."""
 
-    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")}
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(part) for part in command],
+                list(command),
                 env=clean | {"PYTHONPATH": str(ROOT)} | dict(environment),
                 cwd=log.parent,
                 stdin=subprocess.DEVNULL,
@@ -57,8 +57,11 @@ class Contender:
         """Raises `ContenderFailed` where it has ended, with the end of what it said."""
         if self._process.returncode is None and self._process.poll() is None:
             return
-        said = self.log.read_text(encoding="utf-8", errors="replace")[-1500:]
-        raise ContenderFailed(f"ended with {self._process.returncode}: {said}")
+        raise ContenderFailed(f"ended with {self._process.returncode}: {self.said()}")
+
+    def said(self) -> str:
+        """The end of its output."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-1500:]
 
     def rss_mb(self) -> float:
         """The most memory that it has held, MiB."""

@@ -19,7 +19,7 @@ from bench.load import Load
 from bench.processes import ROOT, Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
 from bench.stage_stream import Program
-from bench.statistics import Run
+from bench.figures import Run
 from bench.workload import Workload, topic_of
 from schemas import topics
 
@@ -32,10 +32,10 @@ _HERE: Final = Path(__file__).parent
 _SUBSCRIBED_S: Final = 60.0
 
 
-def telegraf() -> Path:
+def telegraf() -> str:
     """Telegraf's binary, built where it is missing."""
     done = subprocess.run([_HERE / "install_telegraf.sh"], stdout=subprocess.PIPE, text=True, check=True)
-    return Path(done.stdout.strip())
+    return done.stdout.strip()
 
 
 def program(contender: str, servers: Servers, prefix: str) -> Program:
@@ -55,7 +55,7 @@ def program(contender: str, servers: Servers, prefix: str) -> Program:
         case "plain":
             return Program([sys.executable, "-m", "bench.contenders.plain_bridge"], told)
         case "telegraf":
-            return Program([telegraf(), "--config", _HERE / "contenders" / "telegraf_bridge.conf"], told)
+            return Program([telegraf(), "--config", str(_HERE / "contenders" / "telegraf_bridge.conf")], told)
     raise ValueError(f"no contender of this stage: {contender}")
 
 
@@ -120,4 +120,3 @@ def end_session(servers: Servers, client_id: str) -> None:
         connection.sendall(b"\x10" + bytes((len(body),)) + body)
         connection.recv(64)
         connection.sendall(b"\xe0\0")
-

@@ -8,12 +8,12 @@ import msgspec
 
 from bench import measure
 from bench.influx import RunDatabase
-from bench.kafka_topics import RunTopics, put
+from bench.kafka_topics import Filling, RunTopics, put
 from bench.processes import ROOT, Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
 from bench.stage_bridge import telegraf
 from bench.stage_stream import Program
-from bench.statistics import Run
+from bench.figures import Run
 from bench.workload import SENSORS, SITE, TENANT, Workload, key_of
 from schemas import influx, topics
 from schemas.telemetry import Clean, TimeSource
@@ -51,7 +51,7 @@ def program(contender: str, servers: Servers, prefix: str, database: str) -> Pro
         case "influxdb_client":
             return Program([sys.executable, "-m", "bench.contenders.influxdb_client_sink"], told)
         case "telegraf":
-            return Program([telegraf(), "--config", _HERE / "contenders" / "telegraf_sink.conf"], told)
+            return Program([telegraf(), "--config", str(_HERE / "contenders" / "telegraf_sink.conf")], told)
     raise ValueError(f"no contender of this stage: {contender}")
 
 
@@ -82,7 +82,7 @@ def fill_clean(there: RunTopics, workload: Workload) -> None:
     """Put the workload on telemetry.clean, as the stream would."""
     encode = msgspec.json.Encoder().encode
     decode = msgspec.json.Decoder().decode
-    records = []
+    records: list[Filling] = []
     for message in workload.encoded:
         record = Clean(
             id=f"{key_of(message.device)}:{message.at_us // 1000}:{message.seq}:0",

@@ -17,7 +17,7 @@ from bench import measure
 from bench.kafka_topics import RunTopics, fill
 from bench.processes import BENCH_PYTHON, ROOT, Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
-from bench.statistics import Run
+from bench.figures import Run
 from bench.workload import Workload
 from schemas import topics
 
@@ -48,7 +48,7 @@ _decode = msgspec.json.Decoder(_Aggregate).decode
 class Program(NamedTuple):
     """How a contender is started."""
 
-    command: Sequence[str | Path]
+    command: Sequence[str]
     environment: Mapping[str, str]
 
 
@@ -58,7 +58,8 @@ def program(contender: str, servers: Servers, prefix: str, model: str, folder: P
     types.write_text(json.dumps({"types": {"generic": {"model": {"name": model}}}}), encoding="utf-8")
     told = {"BENCH_KAFKA": servers.kafka, "BENCH_PREFIX": prefix, "BENCH_MODEL": model, "BENCH_TYPES": str(types)}
     theirs = told | {"PYTHONPATH": str(CONTENDERS)}
-    bytewax = [BENCH_PYTHON, "-m", "bytewax.run", "bytewax_stream:flow"]
+    python = str(BENCH_PYTHON)
+    bytewax = [python, "-m", "bytewax.run", "bytewax_stream:flow"]
     match contender:
         case "weir":
             own = {
@@ -66,22 +67,20 @@ def program(contender: str, servers: Servers, prefix: str, model: str, folder: P
                 "WEIR_STREAM__GROUP": f"{prefix}stream",
                 "WEIR_STREAM__DATA_DIR": str(folder / "faust"),
             }
-            return Program(
-                [sys.executable, "-m", "services.cli", "stream"], weir_environment(servers, prefix) | own
-            )
+            return Program([sys.executable, "-m", "services.cli", "stream"], weir_environment(servers, prefix) | own)
         case "plain":
             return Program([sys.executable, "-m", "bench.contenders.plain_stream"], told | {"PYTHONPATH": str(ROOT)})
         case "plain_simple":
-            return Program([BENCH_PYTHON, CONTENDERS / "simple_stream.py"], theirs)
+            return Program([python, str(CONTENDERS / "simple_stream.py")], theirs)
         case "quix":
-            return Program([BENCH_PYTHON, CONTENDERS / "quix_stream.py"], theirs)
+            return Program([python, str(CONTENDERS / "quix_stream.py")], theirs)
         case "bytewax":
             return Program(bytewax, theirs)
         case "bytewax_recovery":
             (folder / "recovery").mkdir()
-            made = [BENCH_PYTHON, "-m", "bytewax.recovery", folder / "recovery", "1"]
+            made = [python, "-m", "bytewax.recovery", str(folder / "recovery"), "1"]
             subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
-            return Program([*bytewax, "-r", folder / "recovery", "-s", "10", "-b", "0"], theirs)
+            return Program([*bytewax, "-r", str(folder / "recovery"), "-s", "10", "-b", "0"], theirs)
         case "faust_documented":
             app = [sys.executable, "-m", "faust", "--loop", "uvloop", "-A", "bench.contenders.faust_documented"]
             return Program([*app, "worker", "-l", "warn"], told | {"PYTHONPATH": str(ROOT)})
@@ -115,6 +114,8 @@ def check(there: RunTopics, workload: Workload) -> None:
     for topic in (topics.CLEAN, topics.SCORES):
         if (count := there.count(topic)) != workload.messages:
             raise ContenderFailed(f"{count} records on {topic}, not {workload.messages}")
-    windows = {(one.device, one.sensor, one.start_us, one.width_us) for one in map(_decode, there.records(topics.AGGREGATES))}
+    windows = {
+        (one.device, one.sensor, one.start_us, one.width_us) for one in map(_decode, there.records(topics.AGGREGATES))
+    }
     if len(windows) < workload.windows():
         raise ContenderFailed(f"{len(windows)} windows, not {workload.windows()}")

@@ -51,10 +51,11 @@ class Workload:
 
     @cached_property
     def encoded(self) -> list[Message]:
-        """All messages, made once."""
-        return list(self._make())
+        """All messages, made once and kept."""
+        return list(self.one_by_one())
 
-    def _make(self) -> Iterator[Message]:
+    def one_by_one(self) -> Iterator[Message]:
+        """All messages, none of them kept."""
         rng = random.Random(self.seed)
         names = [device_name(index) for index in range(self.devices)]
         for number in range(self.messages):

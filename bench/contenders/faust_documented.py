@@ -16,7 +16,7 @@ PREFIX = os.environ["BENCH_PREFIX"]
 PARTITIONS = 4
 
 
-class Reading(faust.Record, serializer="json"):
+class Reading(faust.Record, serializer="json"):  # type: ignore[call-arg]
     """One message."""
 
     ts: int

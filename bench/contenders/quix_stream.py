@@ -58,7 +58,8 @@ def _score(value: dict[str, Any], key: str, _at: int, _headers: Any) -> dict[str
     model = models.get(key)
     if model is None:
         model = models[key] = work.new_model()
-    return work.score_record(key, value, model)
+    record: dict[str, Any] = work.score_record(key, value, model)
+    return record
 
 
 if __name__ == "__main__":

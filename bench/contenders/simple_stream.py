@@ -1,4 +1,4 @@
-"""The rivals' work with no framework at all: confluent-kafka, orjson, dicts in memory. What is over it is the rival's."""
+"""The rivals' work with no framework: confluent-kafka, orjson, dicts in memory. What is over it is the rival's."""
 
 import os
 import signal
@@ -37,9 +37,10 @@ def main() -> None:
         while True:
             try:
                 producer.produce(prefix + topic, orjson.dumps(record), key)
-                return
             except BufferError:
                 producer.poll(0.1)
+            else:
+                return
 
     committed = time.monotonic()
     while not leaving:
