@@ -12,14 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Final
 
 from bench import report, stage_bridge, stage_end_to_end, stage_scoring, stage_sink, stage_state, stage_stream
+from bench.figures import Entry, Results, Run, entry, with_ratios
 from bench.plan import BRIDGE, QUICK, SINK, WARM_EACH, WHOLE, Plan, rows, stream_rows
 from bench.processes import BENCH_PYTHON, ROOT, ContenderFailed
 from bench.servers import Servers, running
-from bench.figures import Entry, Results, Run, entry, with_ratios
 from bench.workload import Workload
 from services.runtime import logging
 

@@ -17,9 +17,9 @@ from statistics import median
 from typing import Final
 
 from bench import stage_bridge, stage_sink, stage_stream
+from bench.figures import Run
 from bench.plan import WARM_EACH
 from bench.servers import Servers, running
-from bench.figures import Run
 from bench.workload import Workload
 from services.runtime import logging
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from bench.processes import Contender, ContenderFailed
 from bench.figures import Run, Sample, at_mark
+from bench.processes import Contender, ContenderFailed
 
 _STANDSTILL_S: Final = 60.0
 _LOOK_S: Final = 0.1

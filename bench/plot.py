@@ -1,4 +1,4 @@
-"""Draws the results, in the rivals' environment: `python -m bench.plot latest.json performance.svg`. One panel a row."""
+"""Draws the results, in the rivals' environment: `python -m bench.plot latest.json performance.svg`. A panel a row."""
 
 import json
 import sys

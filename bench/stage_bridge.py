@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from bench import measure
+from bench.figures import Run
 from bench.kafka_topics import RunTopics
 from bench.load import Load
 from bench.processes import ROOT, Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
 from bench.stage_stream import Program
-from bench.figures import Run
 from bench.workload import Workload, topic_of
 from schemas import topics
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
+from bench.figures import Entry, percentile
 from bench.influx import RunDatabase
 from bench.kafka_topics import RunTopics
 from bench.load import Load
 from bench.processes import Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
 from bench.stage_bridge import wait_subscribed
-from bench.figures import Entry, percentile
 from bench.workload import SENSORS, device_name, topic_of
 from schemas import influx, topics
 

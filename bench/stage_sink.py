@@ -7,13 +7,13 @@ from typing import Final
 import msgspec
 
 from bench import measure
+from bench.figures import Run
 from bench.influx import RunDatabase
 from bench.kafka_topics import Filling, RunTopics, put
 from bench.processes import ROOT, Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
 from bench.stage_bridge import telegraf
 from bench.stage_stream import Program
-from bench.figures import Run
 from bench.workload import SENSORS, SITE, TENANT, Workload, key_of
 from schemas import influx, topics
 from schemas.telemetry import Clean, TimeSource

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench.processes import ROOT
 from bench.figures import Entry
+from bench.processes import ROOT
 from bench.workload import Workload, key_of, topic_of
 from schemas import raw
 from services.runtime.routes import load_routes

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bench import measure
+from bench.figures import Run
 from bench.kafka_topics import RunTopics, fill
 from bench.processes import BENCH_PYTHON, ROOT, Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
-from bench.figures import Run
 from bench.workload import Workload
 from schemas import topics
 
