@@ -16,7 +16,7 @@ from typing import Final
 
 from bench import report, stage_bridge, stage_end_to_end, stage_scoring, stage_sink, stage_state, stage_stream
 from bench.figures import Entry, Results, Run, entry, with_ratios
-from bench.plan import BRIDGE, QUICK, SINK, WARM_EACH, WHOLE, Plan, rows, stream_rows
+from bench.plan import BRIDGE, QUICK, SINK, SLOW, WARM_EACH, WHOLE, Plan, rows, stream_rows
 from bench.processes import BENCH_PYTHON, ROOT, ContenderFailed
 from bench.servers import Servers, running
 from bench.workload import Workload
@@ -59,11 +59,13 @@ def stream(servers: Servers, plan: Plan, row: str, wanted: Collection[str]) -> d
     """A row of the stream stage."""
     stage, devices = next((stage, devices) for name, stage, devices in stream_rows(plan) if name == row)
     mark = devices * WARM_EACH
-    workload = Workload(devices, mark + plan.messages, time.time_ns() // 1000)
+    end_us = time.time_ns() // 1000
+    workload = Workload(devices, mark + plan.messages, end_us)
+    shorter = Workload(devices, mark + plan.slow_messages, end_us)
     contenders = [name for name in plan.stream_contenders if name in wanted]
 
     def once(name: str) -> Run:
-        return stage_stream.once(name, servers, stage, workload, mark)
+        return stage_stream.once(name, servers, stage, shorter if name in SLOW else workload, mark)
 
     found = contest(row, contenders, once, plan.repeats, stage_stream.NOTES)
     return {name: figures | {"devices": devices} for name, figures in found.items()}

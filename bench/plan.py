@@ -7,14 +7,19 @@ from bench.stage_end_to_end import Extent
 STREAM: Final = ("weir", "plain", "quix", "bytewax", "faust_documented", "plain_simple", "bytewax_recovery")
 BRIDGE: Final = ("weir", "plain", "telegraf")
 SINK: Final = ("weir", "plain", "telegraf", "influxdb_client")
+SLOW: Final = frozenset({"faust_documented"})
 WARM_EACH: Final = 36
 """Messages of each device that are worked off before it counts: models keep back their first 32 readings."""
 
 
 class Plan(NamedTuple):
-    """How much of everything. `stream_devices`: each a row of its own, the first the stage's name alone."""
+    """How much of everything. `stream_devices`: each a row of its own, the first the stage's name alone.
+
+    `slow_messages`: what a contender of `SLOW` gets of the stream's messages.
+    """
 
     messages: int
+    slow_messages: int
     repeats: int
     stream_devices: tuple[int, ...]
     stream_contenders: tuple[str, ...]
@@ -24,6 +29,7 @@ class Plan(NamedTuple):
 
 WHOLE: Final = Plan(
     messages=300_000,
+    slow_messages=300_000,
     repeats=3,
     stream_devices=(1_000, 10_000),
     stream_contenders=STREAM,
@@ -32,8 +38,9 @@ WHOLE: Final = Plan(
 )
 QUICK: Final = Plan(
     messages=40_000,
+    slow_messages=8_000,
     repeats=1,
-    stream_devices=(500,),
+    stream_devices=(200,),
     stream_contenders=STREAM[:5],
     end_to_end=Extent(flood_messages=20_000, hold_s=10.0, latency_s=8.0, devices=500),
     state_devices=(1_000,),

@@ -32,7 +32,9 @@ FOLDER: Final = Path(__file__).parent / "profiles"
 SERVICES: Final = ("bridge", "stream", "sink")
 _DEVICES: Final = 1_000
 _RATE: Final = "200"
-_SHOWN: Final = 25
+_SHOWN: Final = 30
+_PLUMBING: Final = 0.7
+"""A function under which more lies is what calls everything."""
 
 
 class Recorder:
@@ -108,11 +110,14 @@ def record(service: str, servers: Servers, workload: Workload, mark: int, model:
                 measure.run(process, lambda: there.count(topics.RAW) - before, workload.messages, mark)
                 load.close()
             else:
-                recorder = Recorder(process.pid, folder)
                 done = {
                     "stream": lambda: there.count(topics.SCORES),
                     "sink": lambda: database.count(influx.READINGS, "value") // len(SENSORS),
                 }[service]
+                while done() < mark // 4:
+                    process.check()
+                    time.sleep(0.1)
+                recorder = Recorder(process.pid, folder)
                 measure.run(process, done, workload.messages, mark, 0.5)
         finally:
             process.stop(0.0)
@@ -144,7 +149,8 @@ def show(service: str, stacks: list[tuple[list[str], int]]) -> None:
     total = sum(own.values())
     for title, counted in (("samples end in", own), ("samples lie under", under)):
         print(f"{service}: {title}")
-        for name, count in counted.most_common(_SHOWN):
+        telling = [(name, count) for name, count in counted.most_common() if count < _PLUMBING * total]
+        for name, count in telling[:_SHOWN]:
             print(f"  {count / total:6.1%} {name}")
     sys.stdout.flush()
 
