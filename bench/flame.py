@@ -7,7 +7,7 @@ from zlib import crc32
 
 _WIDTH: Final = 1200
 _ROW: Final = 16
-_LEAST: Final = 0.6
+_LEAST: Final = 1.5
 """Narrower boxes (in px) are left out."""
 
 

@@ -7,6 +7,7 @@ aside and prints the functions in which most samples end, and those under which 
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ FOLDER: Final = Path(__file__).parent / "profiles"
 SERVICES: Final = ("bridge", "stream", "sink")
 _DEVICES: Final = 1_000
 _RATE: Final = "200"
+_LINE: Final = re.compile(r":\d+\)$")
 _SHOWN: Final = 30
 _PLUMBING: Final = 0.7
 """A function under which more lies is what calls everything."""
@@ -62,11 +64,20 @@ class Recorder:
     def stacks(self) -> list[tuple[list[str], int]]:
         """Stacks, outermost first, and how often each was seen."""
         self._process.wait(60)
-        found = []
-        for line in self._stacks.read_text(encoding="utf-8").splitlines():
-            stack, _, count = line.rpartition(" ")
-            found.append((stack.split(";"), int(count)))
-        return found
+        return parse(self._stacks.read_text(encoding="utf-8"))
+
+
+def parse(collapsed: str) -> list[tuple[list[str], int]]:
+    """Collapsed stacks (`outer (file:12);inner (file:30) 4`) with lines of code taken together by function.
+
+    >>> parse("outer (a.py:12);inner (b.py:30) 4")
+    [(['outer (a.py)', 'inner (b.py)'], 4)]
+    """
+    found = []
+    for line in collapsed.splitlines():
+        stack, _, count = line.rpartition(" ")
+        found.append(([_LINE.sub(")", frame) for frame in stack.split(";") if frame], int(count)))
+    return [(stack, count) for stack, count in found if stack]
 
 
 def top(stacks: Iterable[tuple[list[str], int]]) -> tuple[Counter[str], Counter[str]]:
@@ -78,9 +89,8 @@ def top(stacks: Iterable[tuple[list[str], int]]) -> tuple[Counter[str], Counter[
     own: Counter[str] = Counter()
     under: Counter[str] = Counter()
     for stack, count in stacks:
-        names = [frame.rpartition(":")[0] or frame for frame in stack]
-        own[names[-1]] += count
-        for name in set(names):
+        own[stack[-1]] += count
+        for name in set(stack):
             under[name] += count
     return own, under
 

@@ -4,7 +4,7 @@ import pytest
 
 from bench import plan, report
 from bench.flame import render
-from bench.profile import top
+from bench.profile import parse, top
 
 COST = {"cpu_s_per_million": 20.0, "per_s": 5000, "spread": [19.0, 22.0], "runs": 3, "messages": 300000, "rss_mb": 90}
 
@@ -36,9 +36,9 @@ def test_the_agreed_stages_are_rows_of_each_plan(size):
 
 
 def test_a_profile_counts_a_function_once_a_sample_however_deep_it_recurses():
-    own, under = top([(["main:1", "walk:2", "walk:3"], 4), (["main:1"], 1)])
-    assert own == {"walk": 4, "main": 1}
-    assert under == {"main": 5, "walk": 4}
+    own, under = top(parse("main (a.py:1);walk (a.py:2);walk (a.py:3) 4\nmain (a.py:9) 1"))
+    assert own == {"walk (a.py)": 4, "main (a.py)": 1}
+    assert under == {"main (a.py)": 5, "walk (a.py)": 4}
 
 
 def test_a_flame_graph_escapes_names_and_leaves_out_what_is_too_narrow():
