@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bench.figures import Entry
 from bench.processes import ROOT
 from bench.workload import Workload, key_of, topic_of
@@ -37,6 +39,7 @@ def measure(devices: int, model: str) -> Entry:
     models = _child("models", devices, model)
     whole["models_memory_bytes"] = models["memory_bytes"]
     whole["memory_beside_models_bytes"] = whole["memory_bytes"] - models["memory_bytes"]
+    whole["changelog_beside_models_bytes"] = whole["changelog_bytes"] - models["changelog_bytes"]
     return whole
 
 
@@ -124,7 +127,9 @@ def models(devices: int, model: str) -> Entry:
         if scorer is None:
             scorer = scorers[message.device] = DeviceScorer(spec)
         scorer.update(message.at_us, decode(message.payload)["values"])
-    return {"memory_bytes": (_rss() - before) // devices}
+    memory = _rss() - before
+    written = sum(len(msgspec.msgpack.encode(scorer.to_state())) for scorer in scorers.values())
+    return {"memory_bytes": memory // devices, "changelog_bytes": written // devices}
 
 
 def main() -> None:
