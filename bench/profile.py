@@ -109,6 +109,12 @@ def record(service: str, servers: Servers, workload: Workload, mark: int, model:
         else:
             stage_sink.fill_clean(there, workload)
             how = stage_sink.program("weir", servers, prefix, database.name)
+
+        def done() -> int:
+            if service == "stream":
+                return there.count(topics.SCORES)
+            return database.count(influx.READINGS, "value") // len(SENSORS)
+
         process = Contender(how.command, how.environment, folder / "log")
         try:
             if service == "bridge":
@@ -120,11 +126,7 @@ def record(service: str, servers: Servers, workload: Workload, mark: int, model:
                 measure.run(process, lambda: there.count(topics.RAW) - before, workload.messages, mark)
                 load.close()
             else:
-                done = {
-                    "stream": lambda: there.count(topics.SCORES),
-                    "sink": lambda: database.count(influx.READINGS, "value") // len(SENSORS),
-                }[service]
-                while done() < mark // 4:
+                while done() < mark:
                     process.check()
                     time.sleep(0.1)
                 recorder = Recorder(process.pid, folder)
