@@ -30,6 +30,8 @@ _LOWER: Final = 0.85
 _MOST_TRIES: Final = 6
 _SETTLE_S: Final = 60.0
 _AHEAD_S: Final = 0.5
+_MAKING_S: Final = 15e-6
+"""More than the load generator needs to make a message beforehand."""
 
 
 class Extent(NamedTuple):
@@ -143,35 +145,41 @@ def _flood(weir: Weir, extent: Extent) -> float:
     return count / took_s
 
 
-def _hold(weir: Weir, extent: Extent, per_second: float, seconds: float, each: Callable[[int], None]) -> float:
-    """Publish at a rate for a while; `each` gets what waits, twice a second. Returns the load generator's delay."""
+class Held(NamedTuple):
+    """A rate that was held: the load generator's longest delay, and CPU seconds by process until all was stored."""
+
+    late_s: float
+    cpu_s: dict[str, float]
+
+
+def _hold(weir: Weir, extent: Extent, per_second: float, seconds: float, each: Callable[[int], None]) -> Held:
+    """Publish at a rate for a while; `each` gets what waits, twice a second."""
     count = int(per_second * seconds)
     before = weir.stored()
-    making_s = count * 6e-6 + _AHEAD_S
-    start_at = time.time() + making_s
+    start_at = time.time() + count * _MAKING_S + _AHEAD_S
     load = Load(weir.servers.mqtt, list(_messages(count, extent.devices, start_at, per_second)))
     sender = threading.Thread(target=load.paced, args=(per_second, start_at), daemon=True)
     sender.start()
     time.sleep(max(0.0, start_at - time.time()))
+    cpu_before = weir.cpu_s()
     while (now := time.time()) < start_at + seconds:
         each(int((now - start_at) * per_second) - (weir.stored() - before))
         time.sleep(0.5)
     sender.join(60)
     load.close()
     wait_for(weir, before + count, 120.0)
-    return load.late_s
+    cpu_after = weir.cpu_s()
+    return Held(load.late_s, {name: cpu_after[name] - cpu_before[name] for name in cpu_after})
 
 
 def _sustained(weir: Weir, extent: Extent, per_second: float) -> tuple[float, dict[str, float]]:
     """The highest rate tried at which what waits does not grow, and CPU seconds per million messages by process."""
     for _ in range(_MOST_TRIES):
         waiting: list[int] = []
-        before = weir.cpu_s()
-        _hold(weir, extent, per_second, extent.hold_s, waiting.append)
-        after = weir.cpu_s()
+        held = _hold(weir, extent, per_second, extent.hold_s, waiting.append)
         if is_flat(waiting, per_second):
             millions = per_second * extent.hold_s / 1e6
-            return per_second, {name: (after[name] - before[name]) / millions for name in after}
+            return per_second, {name: cpu_s / millions for name, cpu_s in held.cpu_s.items()}
         per_second *= _LOWER
     raise ContenderFailed(f"lag grew at every rate tried, {per_second / _LOWER:.0f}/s the last")
 
@@ -191,7 +199,7 @@ def is_flat(waiting: list[int], per_second: float) -> bool:
 
 def _latency(weir: Weir, extent: Extent, per_second: float) -> Entry:
     """Percentiles of the probes' way, in ms."""
-    start_at = time.time() + per_second * extent.latency_s * 6e-6 + 2 * _AHEAD_S
+    start_at = time.time() + per_second * extent.latency_s * _MAKING_S + 2 * _AHEAD_S
     count = int(extent.latency_s / PROBE_EVERY_S)
     due_ms = [int((start_at + number * PROBE_EVERY_S) * 1000) for number in range(count)]
     probes = [
@@ -204,7 +212,7 @@ def _latency(weir: Weir, extent: Extent, per_second: float) -> Entry:
     watcher = threading.Thread(target=_watch, args=(weir, due_ms, seen), daemon=True)
     sender.start()
     watcher.start()
-    late_s = _hold(weir, extent, per_second, extent.latency_s, lambda _waiting: None)
+    held = _hold(weir, extent, per_second, extent.latency_s, lambda _waiting: None)
     sender.join(30)
     watcher.join(30)
     load.close()
@@ -217,7 +225,7 @@ def _latency(weir: Weir, extent: Extent, per_second: float) -> Entry:
         "p99": round(percentile(took_ms, 0.99)),
         "p99.9": round(percentile(took_ms, 0.999)),
         "probes": count,
-        "load_generator_late_ms": round(1000 * max(late_s, load.late_s)),
+        "load_generator_late_ms": round(1000 * max(held.late_s, load.late_s)),
     }
 
 
