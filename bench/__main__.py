@@ -8,6 +8,8 @@ A part of the rows, or of the contenders, replaces only those in what is there.
 
 import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ from services.runtime import logging
 LATEST: Final = ROOT / "bench" / "results" / "latest.json"
 DOCS: Final = ROOT / "docs" / "performance.md"
 PLOT: Final = ROOT / "docs" / "performance.svg"
+_QUIET: Final = 0.5
 _LONG_S: Final = 300.0
 """A contender whose first run takes longer is not run again."""
 
@@ -120,9 +123,19 @@ def write(results: Results) -> None:
     LATEST.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def publish(results: Results) -> None:
+def circumstances(*, quick: bool, load: float) -> str:
+    """When and where, for whoever reads the figures. `load`: the machine's load average before the start."""
+    size = "a quick run (`QUICK=1`: one short run each)" if quick else "a whole run"
+    disturbed = "; other work was on the machine: ratios of CPU time alone mean something" if load > _QUIET else ""
+    return (
+        f"Last: {time.strftime('%Y-%m-%d')}, {size}, {os.cpu_count()} cores, {platform.machine()}, Python"
+        f" {platform.python_version()}, load average before the start {load:.1f}{disturbed}."
+    )
+
+
+def publish(text: str) -> None:
     """The table and the plot of docs/performance.md."""
-    DOCS.write_text(report.put_into(DOCS.read_text(encoding="utf-8"), report.render(results)), encoding="utf-8")
+    DOCS.write_text(report.put_into(DOCS.read_text(encoding="utf-8"), text), encoding="utf-8")
     subprocess.run([BENCH_PYTHON, "-m", "bench.plot", LATEST, PLOT], check=True, cwd=ROOT)
 
 
@@ -141,6 +154,7 @@ def main() -> None:
     everybody = {*plan.stream_contenders, *BRIDGE, *SINK}
     wanted = set(told.contenders.split(",")) if told.contenders else everybody
     partial = bool(told.rows or told.contenders)
+    load = os.getloadavg()[0]
     logging.configure("bench", level="ERROR")
     results: Results = json.loads(LATEST.read_text(encoding="utf-8")) if partial and LATEST.exists() else {}
     with running() as servers:
@@ -148,8 +162,9 @@ def main() -> None:
             say(f"{row} ...")
             results[row] = with_ratios(results.get(row, {}) | measured(servers, plan, row, wanted))
             write(results)
-    publish(results)
-    print(report.render(results))
+    text = report.render(results, circumstances(quick=told.quick, load=load))
+    publish(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
-"""The results as Markdown, between two marks of docs/performance.md. Pure, but for what the machine is called."""
+"""The results as Markdown, between two marks of docs/performance.md. Pure."""
 
-import os
-import platform
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -29,9 +27,9 @@ def put_into(page: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def render(results: Results) -> str:
-    """Tables of all rows that there are."""
-    parts = [f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}."]
+def render(results: Results, circumstances: str) -> str:
+    """Tables of all rows that there are. `circumstances`: when and where they were measured."""
+    parts = [circumstances]
     for row, stage in results.items():
         if row in ("end_to_end", "state", "scoring"):
             continue

@@ -18,7 +18,7 @@ def test_the_page_keeps_what_stands_around_the_marks():
 
 def test_a_row_lists_the_cheapest_first_and_a_failure_last():
     stage = {"quix": {"error": "it | ended"}, "weir": COST, "plain": {**COST, "cpu_s_per_million": 10.0}}
-    lines = report.render({"stream_gaussian": stage}).splitlines()
+    lines = report.render({"stream_gaussian": stage}, "here").splitlines()
     names = [line.split(" | ")[0] for line in lines if line.startswith("| ")][1:]
     assert names == ["| plain", "| **weir**", "| quix"]
     assert "| quix | **failed**: it / ended" in "\n".join(lines)
