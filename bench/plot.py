@@ -23,11 +23,12 @@ def main() -> None:
         below = [cost - stage[name]["spread"][0] for name, cost in zip(names, costs, strict=True)]
         above = [stage[name]["spread"][1] - cost for name, cost in zip(names, costs, strict=True)]
         colours = ["#1f77b4" if name == "weir" else "#b0b0b0" for name in names]
-        axis.barh(names, costs, color=colours, xerr=[below, above], ecolor="#505050", capsize=2)
+        bars = axis.barh(names, costs, color=colours, xerr=[below, above], ecolor="#505050", capsize=2)
+        axis.bar_label(bars, labels=[f"{cost:.1f}" for cost in costs], padding=6, fontsize=8)
+        axis.margins(x=0.12)
         axis.set_title(row, loc="left", fontsize=10)
-        axis.set_xscale("log")
         axis.tick_params(labelsize=8)
-    axes[-1, 0].set_xlabel("CPU seconds per million messages (logarithmic; bars: median, whiskers: least and most)")
+    axes[-1, 0].set_xlabel("CPU seconds per million messages (bars: median, whiskers: least and most)")
     figure.tight_layout()
     figure.savefig(sys.argv[2], metadata={"Date": None})
 
