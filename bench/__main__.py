@@ -110,7 +110,7 @@ def measured(servers: Servers, plan: Plan, row: str, wanted: Collection[str]) ->
                 say(f"end_to_end: {error}")
                 return {"weir": {"error": str(error)}}
         case "state":
-            by_devices = {f"{n}_devices": stage_state.measure(n, "bands") for n in plan.state_devices}
+            by_devices = {f"{n}_{model}": stage_state.measure(n, model) for n, model in plan.state}
             return {"weir": by_devices}
         case "scoring":
             return stage_scoring.measure()

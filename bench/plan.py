@@ -15,7 +15,7 @@ WARM_EACH: Final = 36
 class Plan(NamedTuple):
     """How much of everything. `stream_devices`: each a row of its own, the first the stage's name alone.
 
-    `slow_messages`: what a contender of `SLOW` gets of the stream's messages.
+    `slow_messages`: what a contender of `SLOW` gets of the stream's messages. `state`: devices and model.
     """
 
     messages: int
@@ -24,7 +24,7 @@ class Plan(NamedTuple):
     stream_devices: tuple[int, ...]
     stream_contenders: tuple[str, ...]
     end_to_end: Extent
-    state_devices: tuple[int, ...]
+    state: tuple[tuple[int, str], ...]
 
 
 WHOLE: Final = Plan(
@@ -34,7 +34,7 @@ WHOLE: Final = Plan(
     stream_devices=(1_000, 10_000),
     stream_contenders=STREAM,
     end_to_end=Extent(flood_messages=100_000, hold_s=60.0, latency_s=60.0, devices=1_000),
-    state_devices=(10_000, 100_000),
+    state=((10_000, "bands"), (100_000, "light")),
 )
 QUICK: Final = Plan(
     messages=40_000,
@@ -43,7 +43,7 @@ QUICK: Final = Plan(
     stream_devices=(200,),
     stream_contenders=STREAM[:5],
     end_to_end=Extent(flood_messages=20_000, hold_s=10.0, latency_s=8.0, devices=500),
-    state_devices=(1_000,),
+    state=((1_000, "bands"), (1_000, "light")),
 )
 
 

@@ -108,7 +108,11 @@ _STATE: Final = {
 
 
 def _state(by_devices: Mapping[str, Entry]) -> str:
-    head = "| | " + " | ".join(f"{figures['devices']:,} devices" for figures in by_devices.values()) + " |\n"
+    head = (
+        "| | "
+        + " | ".join(f"{figures['devices']:,} devices, `{figures['model']}`" for figures in by_devices.values())
+        + " |\n"
+    )
     lines = [
         f"| {title} | " + " | ".join(f"{figures.get(name, '')}" for figures in by_devices.values()) + " |"
         for name, title in _STATE.items()

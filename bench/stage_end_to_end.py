@@ -23,6 +23,7 @@ from bench.stage_bridge import wait_subscribed
 from bench.workload import SENSORS, device_name, topic_of
 from schemas import influx, topics
 
+MODEL: Final = "light"
 PROBE: Final = "probe"
 PROBE_EVERY_S: Final = 0.02
 SHARES: Final = (0.25, 0.5, 0.75)
@@ -67,12 +68,15 @@ class Weir(NamedTuple):
 def pipeline(servers: Servers) -> Iterator[Weir]:
     """Bridge, stream and sink with their defaults."""
     folder = servers.folder("end-to-end")
+    types = folder / "device_types.yaml"
+    types.write_text(json.dumps({"types": {"generic": {"model": {"name": MODEL}}}}), encoding="utf-8")
     with servers.run_topics() as there:
         prefix = there.settings.topic_prefix
         database = RunDatabase(servers.influx, prefix.rstrip("."))
         environment = weir_environment(servers, prefix) | {
             "WEIR_BRIDGE__CLIENT_ID": f"client-{prefix}",
             "WEIR_STREAM__GROUP": f"{prefix}stream",
+            "WEIR_STREAM__DEVICE_TYPES_FILE": str(types),
             "WEIR_STREAM__DATA_DIR": str(folder / "faust"),
             "WEIR_SINK__GROUP": f"{prefix}sink",
             "WEIR_INFLUX__BUCKET": database.name,
@@ -107,7 +111,7 @@ def measure(servers: Servers, extent: Extent) -> Entry:
         "cpu_s_per_million": round(sum(split.values()), 1),
         "cpu_s_per_million_by_process": {name: round(cost, 1) for name, cost in split.items()},
         "latency_ms": latencies,
-        "notes": "models: the default (`bands`); includes brokers and load generator",
+        "notes": f"Models: the `{MODEL}` tier; brokers and load generator run on the same cores",
     }
 
 

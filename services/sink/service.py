@@ -37,9 +37,7 @@ def run() -> None:
         most_between_polls_ms=_most_between_polls_ms(settings),
     )
     producer = kafka.producer(settings.kafka)
-    reporter = Reporter(
-        producer, "sink", name=settings.metrics.instance, prefix=settings.kafka.topic_prefix
-    )
+    reporter = Reporter(producer, "sink", name=settings.metrics.instance, prefix=settings.kafka.topic_prefix)
     writer = InfluxWriter(settings.influx)
     sink = Sink(
         source=source,
