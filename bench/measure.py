@@ -7,7 +7,7 @@ from typing import Final
 from bench.figures import Run, Sample, at_mark
 from bench.processes import Contender, ContenderFailed
 
-_STANDSTILL_S: Final = 60.0
+_STANDSTILL_S: Final = 180.0
 _LOOK_S: Final = 0.1
 
 
@@ -17,7 +17,7 @@ def run(contender: Contender, done: Callable[[], int], total: int, mark: int, lo
     Leaving is part of the cost: that is where a last checkpoint or batch is written.
 
     Raises:
-        ContenderFailed: It ended, or nothing moved for a minute.
+        ContenderFailed: It ended, or nothing moved for three minutes.
     """
     samples = [Sample(0, contender.cpu_s(), time.monotonic())]
     moved_at = time.monotonic()
