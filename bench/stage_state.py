@@ -22,14 +22,13 @@ from bench.workload import Workload, key_of, topic_of
 from schemas import raw
 from services.runtime.routes import load_routes
 from services.scoring.device import DeviceScorer
-from services.scoring.spec import ModelSpec
+from services.scoring.spec import MODELS, ModelSpec
 from services.stream.arrival import RawRecord
 from services.stream.device_table import Restored
 from services.stream.device_types import DeviceType, DeviceTypes
 from services.stream.pipeline import Budgets, PartitionPipeline
 
 MESSAGES_EACH: Final = 40
-MODELS: Final = ("bands", "gaussian", "half_space_trees")
 _AT_ONCE: Final = 1000
 
 
