@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := .bench-venv/.ready
 PYTEST := $(BIN)/pytest
 SEED ?= 1
 COUNT ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers run up down test test-unit test-servers drill drill-mutants fuzz lint bench clean
+.PHONY: help setup servers run up down test test-unit test-servers drill drill-mutants fuzz lint bench bench-guard profile \
+  clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -60,8 +62,19 @@ lint: $(READY) ## Format, lint, types, dependency directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(READY) servers ## CPU seconds per million messages of bridge, stream and sink, beside a plain loop
-	@$(BIN)/python -m bench
+$(BENCH_READY): bench/requirements.txt
+	@$(PYTHON) -m venv .bench-venv
+	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
+	@touch $@
+
+bench: $(READY) $(BENCH_READY) servers ## Weir beside its rivals, an hour or two (QUICK=1: small, 5 minutes) -> docs/performance.md
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
+
+bench-guard: $(READY) servers ## Fails where Weir became dearer beside a plain loop than bench/guard.json says (2 minutes)
+	@$(BIN)/python -m bench.guard
+
+profile: $(READY) $(BENCH_READY) servers ## Flame graphs of bridge, stream and sink -> bench/profiles
+	@$(BIN)/python -m bench.profile bridge stream sink
 
 clean: down ## Remove what was built and run here (not the servers' cache)
-	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .bench-venv .run .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

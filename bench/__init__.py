@@ -1,5 +1,6 @@
-"""Benchmarks: what each stage costs, in CPU seconds per million messages, beside a plain loop doing the same work.
+"""Benchmarks: what Weir costs beside its rivals, in CPU seconds per million messages, each on the same messages.
 
-In: real servers on ports of their own. Out: one line of JSON a measurement, and a table. Compare within one run only:
-absolute figures are the machine's, the ratios are ours.
+In: a seeded workload, real servers on ports of their own. Out: `bench/results/latest.json` and, from it, the table and
+the plot of docs/performance.md. A contender that does not put out what it should is an error, not a figure. Figures
+are the machine's; the ratios within one run are ours.
 """

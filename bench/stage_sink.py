@@ -1,220 +1,101 @@
-"""What the sink costs: CPU for a million messages, against a plain loop that writes the same lines.
+"""Kafka -> InfluxDB: telemetry.clean, three readings a record, a point each; one process."""
 
-    python -m bench.stage_sink --kafka 127.0.0.1:9092 --influx http://127.0.0.1:8086 [--messages 200000]
-
-Half of the messages are readings, half their scores, six sensors each. Prints one JSON object a contender. CPU is that
-of the contender's process; what it takes to start, measured on empty topics, is told apart and left out per million.
-"""
-
-import argparse
-import json
-import math
-import os
-import signal
-import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Final
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
-from influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
 
-from schemas import topics
-from schemas.telemetry import Clean, ModelState, Score, SensorScore, Severity, TimeSource
-from services.runtime import logging, process
-from services.runtime.kafka import ensure_topics
-from services.runtime.settings import KafkaSettings
-from services.sink.service import run
+from bench import measure
+from bench.figures import Run
+from bench.influx import RunDatabase
+from bench.kafka_topics import Filling, RunTopics, put
+from bench.processes import ROOT, Contender, ContenderFailed
+from bench.servers import Servers, weir_environment
+from bench.stage_bridge import telegraf
+from bench.stage_stream import Program
+from bench.workload import SENSORS, SITE, TENANT, Workload, key_of
+from schemas import influx, topics
+from schemas.telemetry import Clean, TimeSource
 
-TOPICS = (topics.CLEAN, topics.SCORES)
-PARTITIONS = 4
-DEVICES = 200
-SENSORS = tuple(f"sensor_{n}" for n in range(6))
-CONTENDERS = ("weir", "plain")
-DEADLINE_S = 1800.0
-
-
-def records(count: int, end_us: int) -> Iterator[tuple[str, str, bytes]]:
-    """(topic, key, value): a message a second of each device in turn, and its score."""
-    encode = msgspec.json.Encoder().encode
-    for n in range(count):
-        device, second = f"pump-{n % DEVICES}", n // DEVICES
-        at_us = end_us - second * 1_000_000
-        values = {s: 20.0 + i + math.sin(n / 50 + i) for i, s in enumerate(SENSORS)}
-        identity = f"acme/{device}/{at_us}:{second}"
-        whose: dict[str, Any] = {
-            "id": identity,
-            "tenant": "acme",
-            "site": "berlin",
-            "device": device,
-            "event_us": at_us,
-        }
-        message = Clean(
-            **whose,
-            device_type="generic",
-            received_us=at_us,
-            time_source=TimeSource.DEVICE,
-            sent_ts=at_us // 1000,
-            seq=second,
-            values=values,
-        )
-        scored = Score(
-            **whose,
-            seq=second,
-            score=abs(math.sin(n)) / 2,
-            alarm_score=0.0,
-            severity=Severity.NONE,
-            state=ModelState.READY,
-            progress=1.0,
-            sensors={s: SensorScore(abs(math.sin(n + v)), 0.0, v - 1.5, v + 1.5) for s, v in values.items()},
-        )
-        yield topics.CLEAN, f"acme/{device}", encode(message)
-        yield topics.SCORES, f"acme/{device}", encode(scored)
+NOTES: Final = {
+    "weir": "commits after InfluxDB has answered 204; reads and checks all of its topics",
+    "plain": "lines by hand, synchronous writes, commits after each",
+    "telegraf": "commits after its output has delivered",
+    "influxdb_client": "cannot tell when a batch is stored: what waits is lost in a crash",
+}
+_HERE: Final = Path(__file__).parent
+_LOOK_S: Final = 0.5
+"""Counting points costs InfluxDB something."""
 
 
-def fill(bootstrap: str, prefix: str, messages: int) -> None:
-    """Put the messages on topics of their own."""
-    ensure_topics(KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix, partitions=PARTITIONS))
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "partitioner": topics.PARTITIONER, "linger.ms": 20, "compression.type": "lz4"}
-    )
-    for topic, key, value in records(messages // 2, time.time_ns() // 1000):
-        while True:
-            try:
-                producer.produce(prefix + topic, key=key, value=value)
-            except BufferError:
-                producer.poll(0.1)
-            else:
-                break
-        producer.poll(0)
-    if producer.flush(120):
-        raise SystemExit("Kafka did not take all messages")
-
-
-def measure(contender: str, bootstrap: str, influx: str, prefix: str, messages: int) -> tuple[float, float]:
-    """CPU and wall seconds of a contender's process, from its start to its end, once all is acknowledged."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("WEIR_KAFKA")},
-        "WEIR_KAFKA__BOOTSTRAP": bootstrap,
-        "WEIR_KAFKA__TOPIC_PREFIX": prefix,
-        "WEIR_INFLUX__URL": influx,
-        "WEIR_SINK__GROUP": f"{prefix}{contender}",
-        "WEIR_SINK__HTTP_PORT": "0",
+def program(contender: str, servers: Servers, prefix: str, database: str) -> Program:
+    """The command and the environment of a contender."""
+    told = {
+        "PYTHONPATH": str(ROOT),
+        "BENCH_KAFKA": servers.kafka,
+        "BENCH_PREFIX": prefix,
+        "BENCH_INFLUX": servers.influx,
+        "BENCH_DATABASE": database,
     }
-    began = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "bench.stage_sink", "--child", contender], env=environment)
-    watcher = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{prefix}{contender}"})
-    partitions = [TopicPartition(prefix + topic, p) for topic in TOPICS for p in range(PARTITIONS)]
-    try:
-        while sum(max(p.offset, 0) for p in watcher.committed(partitions, timeout=30)) < messages:
-            if child.poll() is not None or time.perf_counter() - began > DEADLINE_S:
-                raise SystemExit(f"{contender} did not finish")
-            time.sleep(0.25)
-        wall_s = time.perf_counter() - began
-    finally:
-        watcher.close()
-        child.send_signal(signal.SIGTERM)
-        _, _, usage = os.wait4(child.pid, 0)
-    return usage.ru_utime + usage.ru_stime, wall_s
+    match contender:
+        case "weir":
+            own = {
+                "WEIR_INFLUX__BUCKET": database,
+                "WEIR_INFLUX__BUCKET_LONG": database,
+                "WEIR_SINK__GROUP": f"{prefix}sink",
+            }
+            return Program([sys.executable, "-m", "services.cli", "sink"], weir_environment(servers, prefix) | own)
+        case "plain":
+            return Program([sys.executable, "-m", "bench.contenders.plain_sink"], told)
+        case "influxdb_client":
+            return Program([sys.executable, "-m", "bench.contenders.influxdb_client_sink"], told)
+        case "telegraf":
+            return Program([telegraf(), "--config", str(_HERE / "contenders" / "telegraf_sink.conf")], told)
+    raise ValueError(f"no contender of this stage: {contender}")
 
 
-def plain() -> None:
-    """What one writes in an afternoon: confluent-kafka, json, f-strings, influxdb-client's synchronous writes."""
-    leaving = False
-
-    def leave(*_: Any) -> None:
-        nonlocal leaving
-        leaving = True
-
-    signal.signal(signal.SIGTERM, leave)
-    prefix = os.environ["WEIR_KAFKA__TOPIC_PREFIX"]
-    consumer = Consumer(
-        {
-            "bootstrap.servers": os.environ["WEIR_KAFKA__BOOTSTRAP"],
-            "group.id": os.environ["WEIR_SINK__GROUP"],
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    consumer.subscribe([prefix + topic for topic in TOPICS])
-    token = os.environ.get("WEIR_INFLUX__TOKEN", "none")
-    client = InfluxDBClient(os.environ["WEIR_INFLUX__URL"], token, org=os.environ.get("WEIR_INFLUX__ORG", "weir"))
-    writer = client.write_api(write_options=SYNCHRONOUS)
-    while not leaving:
-        lines: list[str] = []
-        for message in consumer.consume(1000, 0.2):
-            if message.error() is None:
-                record = json.loads(message.value() or b"")
-                lines += _reading_lines(record) if record["type"] == "clean.v1" else _score_lines(record)
-        if lines:
-            writer.write("telemetry", record=lines)
-            consumer.commit(asynchronous=False)
-    consumer.close()
-    client.close()
+def once(contender: str, servers: Servers, workload: Workload, mark: int) -> Run:
+    """One run over `workload`, counted from `mark` messages on. Raises `ContenderFailed`."""
+    folder = servers.folder(f"sink-{contender}")
+    with servers.run_topics() as there:
+        prefix = there.settings.topic_prefix
+        database = RunDatabase(servers.influx, prefix.rstrip("."))
+        how = program(contender, servers, prefix, database.name)
+        fill_clean(there, workload)
+        process = Contender(how.command, how.environment, folder / "log")
+        try:
+            found = measure.run(process, lambda: _stored(database), workload.messages, mark, _LOOK_S)
+            if (points := database.count(influx.READINGS, "value")) != workload.messages * len(SENSORS):
+                raise ContenderFailed(f"{points} points, not {workload.messages * len(SENSORS)}")
+        finally:
+            process.stop(0.0)
+            database.close()
+    return found
 
 
-def _escaped(tag: str) -> str:
-    return tag.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+def _stored(database: RunDatabase) -> int:
+    return database.count(influx.READINGS, "value") // len(SENSORS)
 
 
-def _series(measurement: str, record: dict[str, Any]) -> tuple[str, int]:
-    tags = ",".join(f"{name}={_escaped(record[name])}" for name in ("tenant", "site", "device"))
-    return f"{measurement},{tags}", record["event_us"] * 1000 + (record["seq"] or 0) % 1000
-
-
-def _reading_lines(record: dict[str, Any]) -> list[str]:
-    series, at_ns = _series("readings", record)
-    return [f"{series},sensor={_escaped(s)} value={float(v)!r} {at_ns}" for s, v in record["values"].items()]
-
-
-def _score_lines(record: dict[str, Any]) -> list[str]:
-    series, at_ns = _series("scores", record)
-    lines = [f"{series} score={record['score']!r},alarm_score={record['alarm_score']!r} {at_ns}"]
-    for sensor, part in record["sensors"].items():
-        fields = ",".join(f"{name}={float(value)!r}" for name, value in part.items() if value is not None)
-        lines.append(f"{series},sensor={_escaped(sensor)} {fields} {at_ns}")
-    return lines
-
-
-def main() -> None:
-    """Fill the topics once, and let each contender empty them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kafka", default="127.0.0.1:9092")
-    parser.add_argument("--influx", default="http://127.0.0.1:8086")
-    parser.add_argument("--messages", type=int, default=200_000)
-    parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child == "weir":
-        process.run("sink", run)
-    if asked.child == "plain":
-        plain()
-        return
-    logging.configure("bench")
-    messages = asked.messages // 2 * 2
-    name = uuid.uuid4().hex[:8]
-    full, empty = f"bench-{name}.", f"bench-{name}-empty."
-    fill(asked.kafka, full, messages)
-    fill(asked.kafka, empty, 2)
-    for contender in CONTENDERS:
-        start_cpu_s, start_s = measure(contender, asked.kafka, asked.influx, empty, 2)
-        cpu_s, wall_s = measure(contender, asked.kafka, asked.influx, full, messages)
-        result = {
-            "stage": "sink",
-            "contender": contender,
-            "messages": messages,
-            "cpu_s": round(cpu_s, 3),
-            "start_cpu_s": round(start_cpu_s, 3),
-            "cpu_s_per_million": round((cpu_s - start_cpu_s) / messages * 1e6, 2),
-            "wall_s": round(wall_s, 3),
-            "start_s": round(start_s, 3),
-        }
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+def fill_clean(there: RunTopics, workload: Workload) -> None:
+    """Put the workload on telemetry.clean, as the stream would."""
+    encode = msgspec.json.Encoder().encode
+    decode = msgspec.json.Decoder().decode
+    records: list[Filling] = []
+    for message in workload.encoded:
+        record = Clean(
+            id=f"{key_of(message.device)}:{message.at_us // 1000}:{message.seq}:0",
+            tenant=TENANT,
+            site=SITE,
+            device=message.device,
+            device_type="generic",
+            event_us=message.at_us,
+            received_us=message.at_us + 5_000,
+            time_source=TimeSource.DEVICE,
+            sent_ts=message.at_us // 1000,
+            seq=message.seq,
+            values=decode(message.payload)["values"],
+        )
+        records.append((key_of(message.device), encode(record), message.at_us, []))
+    put(there, topics.CLEAN, records)
