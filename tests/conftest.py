@@ -24,10 +24,14 @@ SLOW_FOLDERS = {"integration", "faults", "e2e"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `slow` what starts servers, or stands in a folder of long tests; `make test-unit` leaves these out."""
+    """Mark as `slow` what starts servers, or stands in a folder of long tests; `make test-unit` leaves these out.
+
+    `make test-servers` shares files between two processes, which mostly wait; all of e2e/ shares one running system.
+    """
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else item.path.stem))
 
 
 @pytest.fixture(scope="session")

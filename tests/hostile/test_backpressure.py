@@ -34,7 +34,7 @@ from services.runtime.settings import KafkaSettings, MqttSettings
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 60
+SECONDS = 30
 A_SECOND = 2000
 FLAT_BYTES = 30_000_000
 RECEIVE_MAXIMUM = 256
