@@ -108,13 +108,26 @@ def _findings(account: Account) -> Iterator[str]:
     total = len(account.findings) + account.not_kept
     if not total:
         return
-    yield f"✗ {total:,} unaccounted for: " + ", ".join(
+    yield f"✗ {total:,} messages or points unaccounted for: " + ", ".join(
         f"{count:,} {Missing[kind.upper()].value}" for kind, count in sorted(account.by_kind.items())
     )
-    for finding in account.findings[:SHOWN]:
+    shown = _some_of_each_kind(account.findings)
+    for finding in shown:
         yield "  " + line_of(finding)
-    if total > SHOWN:
-        yield f"  and {total - SHOWN:,} more (--json has the first {len(account.findings):,})"
+    if total > len(shown):
+        yield f"  and {total - len(shown):,} more (--json has the first {len(account.findings):,})"
+
+
+def _some_of_each_kind(findings: list[Finding]) -> list[Finding]:
+    """At most `SHOWN`, and no kind hidden behind a thousand of another."""
+    kinds = {finding.missing for finding in findings}
+    left = dict.fromkeys(kinds, SHOWN // max(1, len(kinds)))
+    shown = []
+    for finding in findings:
+        if left[finding.missing]:
+            left[finding.missing] -= 1
+            shown.append(finding)
+    return shown
 
 
 def line_of(finding: Finding) -> str:

@@ -180,7 +180,17 @@ def test_findings_are_bounded_and_the_rest_is_counted():
     whole.add(part)
     assert (len(whole.findings), whole.not_kept) == (MOST_FINDINGS, 5)
     assert whole.by_kind["not_in_influxdb"] == MOST_FINDINGS + 5
-    assert f"✗ {MOST_FINDINGS + 5:,} unaccounted for" in tell(report(whole))
+    assert f"✗ {MOST_FINDINGS + 5:,} messages or points unaccounted for" in tell(report(whole))
+
+
+def test_no_kind_of_finding_hides_behind_many_of_another():
+    account = Account()
+    for seq in range(200):
+        account.find(lost(seq))
+    account.find(Finding(Missing.NOT_IN_KAFKA, "acme/d", "", None, NOON_US, ["flow"]))
+    text = tell(report(account))
+    assert text.count(Missing.NOT_IN_KAFKA.value) == 2
+    assert "and 175 more" in text
 
 
 def test_json_has_named_fields():
