@@ -23,6 +23,7 @@ SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "influx_version"}
 SLOW_FOLDERS = {"integration", "faults", "e2e"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` what starts servers, or stands in a folder of long tests; `make test-unit` leaves these out.
 
