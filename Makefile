@@ -43,7 +43,7 @@ test-unit: $(READY) ## Tests of the pure core (under a minute)
 	$(PYTEST) tests -m 'not slow' -n 2
 
 test-servers: $(READY) servers ## Tests against real Kafka, Mosquitto and InfluxDB, and the fault tests
-	$(PYTEST) tests -m slow -n 2 --dist loadgroup --durations=15
+	$(PYTEST) tests -m slow -n 2 --dist loadfile --durations=15
 
 fuzz: $(READY) ## Hostile input: 200,000 messages (SEED=, COUNT=), what they cost as they grow, and what invented names cost
 	$(BIN)/python -m tests.hostile.fuzz --seed $(SEED) --count $(COUNT)

@@ -23,16 +23,14 @@ SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "influx_version"}
 SLOW_FOLDERS = {"integration", "faults", "e2e"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` what starts servers, or stands in a folder of long tests; `make test-unit` leaves these out.
 
-    `make test-servers` shares files between two processes, which mostly wait; all of e2e/ shares one running system.
+    `make test-servers` deals files out to two processes, as these tests mostly wait; each starts servers of its own.
     """
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())) or SLOW_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else item.path.stem))
 
 
 @pytest.fixture(scope="session")
