@@ -16,7 +16,7 @@ PREFIX = os.environ["BENCH_PREFIX"]
 PARTITIONS = 4
 
 
-class Reading(faust.Record, serializer="json"):  # type: ignore[call-arg]
+class Reading(faust.Record, serializer="json"):  # type: ignore[call-arg]  # as Faust's documentation writes it
     """One message."""
 
     ts: int

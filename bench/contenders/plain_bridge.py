@@ -44,7 +44,7 @@ def main() -> None:
     client = paho.Client(
         CallbackAPIVersion.VERSION2, client_id=os.environ["BENCH_CLIENT"], protocol=paho.MQTTv5, manual_ack=True
     )
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's has no types
     properties.SessionExpiryInterval = 3600
     properties.ReceiveMaximum = 512
     client.on_message = on_message

@@ -33,7 +33,7 @@ def main() -> None:
         for message in consumer.consume(1000, 0.1):
             partition, offset = message.partition() or 0, message.offset() or 0
             headers = dict(message.headers() or [])
-            record = RawRecord(offset, message.key() or b"", message.value() or b"", headers)  # type: ignore[arg-type]
+            record = RawRecord(offset, message.key() or b"", message.value() or b"", headers)  # type: ignore[arg-type]  # the bridge's are bytes
             batches.setdefault(partition, []).append(record)
         for partition, batch in batches.items():
             if partition not in pipelines:

@@ -19,9 +19,9 @@ DATABASES: Mapping[str, int] = {"telemetry": 30, "telemetry_long": 730}
 
 # Not secrets: the server listens on loopback only, and everybody's local stack has the same.
 INFLUX_ORG = "weir"
-INFLUX_TOKEN = "weir-local-token"  # noqa: S105
+INFLUX_TOKEN = "weir-local-token"  # noqa: S105 - see above
 _INFLUX_USER = "weir"
-_INFLUX_PASSWORD = "weir-local"  # noqa: S105
+_INFLUX_PASSWORD = "weir-local"  # noqa: S105 - see above
 
 _REQUEST_SECONDS = 10.0
 _DAY_SECONDS = 86_400

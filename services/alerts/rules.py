@@ -174,6 +174,7 @@ class _Checker:
         summary = self._summary(source)
         if self._wrong or name is None or source is None or when is None or summary is None:
             return None
+        # Each of `made` has the type of its field.
         return Rule(name=name, source=source, when=when, clear=clear, summary=summary, **made)  # type: ignore[arg-type]
 
     def _entry(self, key: str) -> Entry | None:

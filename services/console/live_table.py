@@ -143,8 +143,8 @@ def _header(frame: Frame) -> list[Text]:
 
 def _services(state: LiveState, frame: Frame) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in (("service", "left"), ("state", "left"), ("pid", "right"), ("rate", "right"), ("lag", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for name in ("service", "state", "pid", "rate", "lag"):
+        table.add_column(name, justify="right" if name in ("pid", "rate") else "left", no_wrap=True)
     for service in SERVICES:
         known = frame.states.get(service)
         vital = state.pulse.vital(service)

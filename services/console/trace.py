@@ -190,7 +190,7 @@ def _points(told: InfluxSettings, clean: Clean) -> tuple[list[Point], str]:
             for point in client.points(
                 # Nothing of this is free text: ids are checked, the rest are our names and numbers.
                 bucket,
-                f'SELECT * FROM "{measurement}" WHERE {device} AND time = {time_ns} GROUP BY *',  # noqa: S608
+                f'SELECT * FROM "{measurement}" WHERE {device} AND time = {time_ns} GROUP BY *',  # noqa: S608 - as said above
             )
         ], ""
     except Unavailable as error:

@@ -20,7 +20,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # its stubs lack the class
 from confluent_kafka.cimpl import NewTopic
 
 from schemas import topics
@@ -31,9 +31,8 @@ from services.runtime.settings import KafkaSettings
 
 log = logging.get("kafka")
 
-# The stubs know neither the class nor its makers.
-_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # nor its makers
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # as above
 _ASK_S = 3.0
 """One try to reach Kafka; short, so that a service which waits for it can be stopped."""
 

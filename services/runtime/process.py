@@ -54,7 +54,7 @@ def exit_code_of(service: str, main: Callable[[], None]) -> ExitCode:
         log.error("configuration_refused", name=service, error=str(error))  # noqa: TRY400 - a person needs no traceback
         return ExitCode.CONFIGURATION
     except Unavailable as error:
-        log.error("dependency_unavailable", name=service, error=str(error))  # noqa: TRY400
+        log.error("dependency_unavailable", name=service, error=str(error))  # noqa: TRY400 - as above
         return ExitCode.UNAVAILABLE
     except Exception:  # the process boundary: whatever this is, nothing of it was acknowledged
         log.exception("defect", name=service)

@@ -18,9 +18,9 @@ def _trees_encode(model: HalfSpaceTrees) -> list[State]:
     if not model.trees:
         return []
     names = sorted(model.limits)
-    masses = [mass for nodes in model._tree_nodes for node in nodes for mass in (node.l_mass, node.r_mass)]  # noqa: SLF001
+    masses = [mass for nodes in model._tree_nodes for node in nodes for mass in (node.l_mass, node.r_mass)]
     packed = struct.pack(f"<{len(masses)}H", *masses)
-    return [names, _splits(model), model.counter, model._first_window, packed]  # noqa: SLF001
+    return [names, _splits(model), model.counter, model._first_window, packed]
 
 
 def _trees_restore(model: HalfSpaceTrees, fields: Sequence[State]) -> None:
@@ -31,22 +31,19 @@ def _trees_restore(model: HalfSpaceTrees, fields: Sequence[State]) -> None:
             model.learn_one(dict.fromkeys(map(str, names), 0.5))
         case _:
             raise StateUnreadable("river.half_space_trees: expected names, splits, counter, window, masses")
-    nodes = [node for tree in model._tree_nodes for node in tree]  # noqa: SLF001
+    nodes = [node for tree in model._tree_nodes for node in tree]
     if _splits(model) != splits or len(packed) != 4 * len(nodes):
         raise StateUnreadable("river.half_space_trees: this River grows other trees from the same seed")
     masses = struct.unpack(f"<{2 * len(nodes)}H", packed)
     for i, node in enumerate(nodes):
         node.l_mass, node.r_mass = masses[2 * i], masses[2 * i + 1]
     model.counter = counter
-    model._first_window = first_window  # noqa: SLF001
+    model._first_window = first_window
 
 
 def _splits(model: HalfSpaceTrees) -> int:
     splits = [
-        (node.feature, node.threshold)
-        for nodes in model._tree_nodes  # noqa: SLF001
-        for node in nodes
-        if hasattr(node, "threshold")
+        (node.feature, node.threshold) for nodes in model._tree_nodes for node in nodes if hasattr(node, "threshold")
     ]
     return crc32(repr(splits).encode())
 

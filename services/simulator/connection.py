@@ -106,6 +106,7 @@ class Connection:
     @property
     def socket(self) -> socket.socket | None:
         """To wait on; None while there is none."""
+        # paho's type allows for websockets, which this client does not use.
         found: socket.socket | None = self._client.socket()  # type: ignore[assignment]
         return found
 

@@ -216,7 +216,12 @@ def test_readiness_says_what_the_sink_waits_for():
     world.writer.trouble = [MISCONFIGURED]
     seen: list[dict[str, str]] = []
     idle = source.idle
-    source.idle = lambda seconds: (seen.append(world.health.unready()), idle(seconds))[1]  # type: ignore[method-assign]
+
+    def look_and_idle(seconds):
+        seen.append(world.health.unready())
+        return idle(seconds)
+
+    source.idle = look_and_idle
     sink.greet()
     assert seen == [{"influxdb": "HTTP 401: unauthorized"}]
     assert world.health.unready() == {}

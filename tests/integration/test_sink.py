@@ -326,7 +326,10 @@ def test_the_sink_waits_for_an_influxdb_that_is_not_there_yet_and_says_why(
     records = messages(tenant, range(10), now_us())
     produce(kafka, prefix, topics.CLEAN, records)
     sink.start()
-    waiting = lambda: sink.readiness().get("waiting_for", {}).get("influxdb", "")  # noqa: E731
+
+    def waiting():
+        return sink.readiness().get("waiting_for", {}).get("influxdb", "")
+
     try:
         eventually("it says that nobody answers", lambda: "no answer" in waiting())
         influx.start(create_databases=False)

@@ -44,10 +44,7 @@ def test_device_text_stays_one_value_on_one_line(form, text, capsys):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_device_text_in_an_exception_begins_no_line(form, text, capsys):
     log = logging.configure("bridge", level="DEBUG", form=form)
-    try:
-        raise ValueError(text)  # noqa: TRY301
-    except ValueError:
-        log.exception("defect")
+    log.error("defect", exc_info=ValueError(text))
     first, *more = lines(capsys)
     assert "defect" in first
     assert all(line.isprintable() for line in [first, *more])

@@ -46,7 +46,7 @@ def readings(ask: Ask, tenant: str, device: str, span: Span, page: int = PAGE) -
 def query(tenant: str, device: str, span: Span, page: int) -> str:
     """The question in InfluxQL; ids are of a closed set of characters, the rest are numbers."""
     return (
-        f'SELECT "value" FROM "{layout.READINGS}" WHERE "tenant" = \'{tenant}\' AND "device" = \'{device}\''  # noqa: S608
+        f'SELECT "value" FROM "{layout.READINGS}" WHERE "tenant" = \'{tenant}\' AND "device" = \'{device}\''  # noqa: S608 - see above
         f" AND time >= {span.first_ns} AND time <= {span.last_ns} GROUP BY * LIMIT {page}"
     )
 

@@ -41,7 +41,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(options: AuditOptions) -> int:
     """Audit and print; 0 where everything is accounted for."""
-    if None not in (options.since_us, options.until_us) and options.since_us >= options.until_us:  # type: ignore[operator]
+    if options.since_us is not None and options.until_us is not None and options.since_us >= options.until_us:
         raise ConfigurationError("--since is not before --until")
     local_stack.adopt()
     told = settings.load(ToolSettings)

@@ -35,7 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        server: Scripted = self.server  # type: ignore[assignment]
+        server: Scripted = self.server
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server.requests.append((self.path, dict(self.headers), body))
         status, headers, answer = server.answers.pop(0)
