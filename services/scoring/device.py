@@ -20,6 +20,8 @@ _VERSION = "weir.scorer.2"
 _JOINT_SHARE = 0.2
 _OPEN_GATE = 5.0
 _LEAST_TOGETHER = 2
+_LEAST_ORDINARY = 1e-12
+"""A joint score may round to 1; how ordinary it is must not round to nothing."""
 
 
 class DeviceScore(NamedTuple):
@@ -138,7 +140,7 @@ class DeviceScorer:
         evidence = {name: self._sensors[name].evidence for name in self._latest}
         joint = self._joint
         if joint is not None and joint.score > 0.0:
-            together = joint.score / (1.0 - joint.score)
+            together = joint.score / max(1.0 - joint.score, _LEAST_ORDINARY)
             blame = joint.blame()
             total = sum(blame.values())
             for name, part in blame.items():

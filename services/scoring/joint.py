@@ -125,7 +125,7 @@ class JointScorer:
             away, statistic = self._judge_whole(whole)
         else:
             have, away, statistic = self._judge_any(values, left_out, learn=learn)
-        if row >= _WARM_UP:
+        if row >= _WARM_UP and statistic > 0.0:
             self.score = statistic / (statistic + _LINE_PART * self.largest)
             if statistic > self.record.high:
                 allowance = allowance_s * self.pace.step_s

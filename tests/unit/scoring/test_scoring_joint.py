@@ -91,3 +91,25 @@ def test_devices_with_more_sensors_than_are_looked_at_together_are_scored():
         score = scorer.update(START_US + i * SECOND_US, values)
     assert len(score.sensors) == MOST_SENSORS + 4
     assert score.score < 0.5
+
+
+def test_readings_as_absurd_as_can_be_have_culprits_whose_shares_add_up():
+    scorer, _ = trained(3)
+    for i in range(700, 720):
+        score = scorer.update(START_US + i * SECOND_US, dict.fromkeys(NAMES, 1e300 * (-1) ** i))
+        found = scorer.culprits()
+        assert 0.0 <= score.score <= 1.0
+        assert found
+        assert sum(culprit.share for culprit in found) == pytest.approx(1.0)
+
+
+def test_what_has_not_moved_for_weeks_is_scored():
+    scorer = DeviceScorer(ModelSpec())
+    for i in range(500):
+        scorer.update(START_US + i * SECOND_US, dict.fromkeys(NAMES, 1.0))
+    joint = scorer._joint  # where a month of the same readings takes it
+    joint.largest = 0.0
+    joint.means = joint.window.mean(0)
+    assert scorer.update(START_US + 500 * SECOND_US, dict.fromkeys(NAMES, 1.0)).score < 0.5
+    assert 0.0 <= scorer.update(START_US + 501 * SECOND_US, dict.fromkeys(NAMES, 9.0)).score <= 1.0
+    assert sum(culprit.share for culprit in scorer.culprits()) == pytest.approx(1.0)
