@@ -1,12 +1,13 @@
 """From a spec to a sensor's scorer: which views a model is made of."""
 
-from river.anomaly import GaussianScorer, HalfSpaceTrees
+from river.anomaly import GaussianScorer
 
 import services.scoring.river_state  # noqa: F401  River models can be stored only once it is imported
 from services.scoring.sensor import SensorScorer
 from services.scoring.spec import ModelSpec
 from services.scoring.views.day import DayView
 from services.scoring.views.level import LevelView
+from services.scoring.views.pipeline import PipelineView
 from services.scoring.views.river import RiverView
 from services.scoring.views.run import RunView
 from services.scoring.views.sequence import SequenceView
@@ -28,13 +29,8 @@ _GAUSSIAN = 0.37
 
 def build_sensor(spec: ModelSpec) -> SensorScorer:
     """A new scorer for one sensor, as `spec` describes it."""
-    if spec.name == "gaussian":
-        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [RiverView(GaussianScorer())], spec.warm_up)
-    if spec.name == "half_space_trees":
-        trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
-        return SensorScorer(
-            LevelView((5,), _SHORT_LEVEL), [DayView(_DAY, weekend=False), RiverView(trees)], spec.warm_up
-        )
+    if spec.pipeline is not None:
+        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [PipelineView(spec.pipeline)], spec.warm_up)
     if spec.name == "light":
         return SensorScorer(LevelView(_LENGTHS, _LEVEL), [RunView(_RUN)], spec.warm_up)
     others: list[View] = [

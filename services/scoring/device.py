@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-import msgspec
 import river
 
 from schemas.anomaly import Culprit
@@ -160,7 +159,7 @@ class DeviceScorer:
         return [
             _VERSION,
             river.__version__,
-            _fingerprint(self._spec),
+            self._spec.fingerprint(),
             encode(self._budget),
             sensors,
             *self._joint_state(),
@@ -177,7 +176,7 @@ class DeviceScorer:
                 pass
             case _:
                 raise StateUnreadable("not the state of a scorer")
-        expected = [_VERSION, river.__version__, _fingerprint(spec)]
+        expected = [_VERSION, river.__version__, spec.fingerprint()]
         if [version, river_version, fingerprint] != expected:
             raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
@@ -203,7 +202,3 @@ class DeviceScorer:
         for name in sorted(values.keys() - self._sensors.keys()):
             if len(self._sensors) < self._spec.max_sensors:
                 self._sensors[name] = build_sensor(self._spec)
-
-
-def _fingerprint(spec: ModelSpec) -> list[State]:
-    return [*msgspec.structs.astuple(spec)]

@@ -1,6 +1,6 @@
 """Weir's scorer as a River estimator, so that it drops into River's pipelines, metrics and comparisons."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -19,7 +19,7 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
     Parameters
     ----------
     model
-        Name of the model; see `ModelSpec`.
+        Name of the model, or its description, as in `device_types.yaml`; see `ModelSpec.parse`.
     alarms_per_week
         The false-alarm budget.
     warm_up
@@ -44,7 +44,7 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
 
     def __init__(
         self,
-        model: str = DEFAULT_SPEC.name,
+        model: str | Mapping[str, Any] = DEFAULT_SPEC.name,
         alarms_per_week: float = DEFAULT_SPEC.alarms_per_week,
         warm_up: int = DEFAULT_SPEC.warm_up,
         time: str | None = None,
@@ -54,13 +54,15 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
         self.warm_up = warm_up
         self.time = time
         self._latest_us = 0
-        self._scorer = DeviceScorer(ModelSpec(model, alarms_per_week, warm_up))
+        described = {"name": model} if isinstance(model, str) else dict(model)
+        shared = {"alarms_per_week": alarms_per_week, "warm_up": warm_up}
+        self._scorer = DeviceScorer(ModelSpec.parse(shared | described))
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"model": "light"}
-        yield {"model": "gaussian"}
+        yield {"model": {"features": ["level", "change"], "scaler": "standard", "model": "one_class_svm"}}
 
     def score_one(self, x: dict[Any, Any]) -> float:
         """The score of a reading, in [0, 1]; nothing is learnt."""
