@@ -3,7 +3,7 @@
 from math import log1p
 
 from services.scoring.guard import patience
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 _ADOPTED_STEPS = 1_130.0
 _CALM_READINGS = 5
@@ -11,7 +11,6 @@ _WEIGHT = 2.0
 _UNIT = 0.1
 
 
-@stored("regime.1", "low", "high", "left_s", "calm")
 class Regime:
     """The range from before a change that the views have begun to learn (see `Guard`), while the change may be a fault.
 
@@ -60,3 +59,6 @@ class Regime:
             return False
         self.left_s = 0.0
         return True
+
+
+register_fields(Regime, "regime.1", "low", "high", "left_s", "calm")
