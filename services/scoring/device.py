@@ -1,6 +1,6 @@
 """One device's scorer: a sensor scorer each, a joint scorer, one budget, and what they say together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import river
@@ -14,6 +14,7 @@ from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
 from services.scoring.state import State, StateUnreadable, encode, restore
+from services.scoring.views.pipeline import PipelineView
 
 _VERSION = "weir.scorer.2"
 _JOINT_SHARE = 0.2
@@ -26,7 +27,8 @@ _LEAST_ORDINARY = 1e-12
 class DeviceScore(NamedTuple):
     """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
 
-    `adopted`: sensors whose new regime became normal with this message (see `Regime`).
+    `adopted`: sensors whose new regime became normal with this message (see `Regime`). `resets`: River models that
+    broke with this message and began anew (see `PipelineView`).
     """
 
     score: float
@@ -36,6 +38,7 @@ class DeviceScore(NamedTuple):
     progress: float
     sensors: dict[str, SensorScore]
     adopted: tuple[str, ...] = ()
+    resets: int = 0
 
 
 class DeviceScorer:
@@ -68,7 +71,12 @@ class DeviceScorer:
                 if name not in known:
                     self._meet(values)
                     break
-        return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        if self._spec.pipeline is None:
+            return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        before = self._resets(values)
+        score = self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        resets = self._resets(values) - before
+        return score._replace(resets=resets) if resets else score
 
     def _judge(
         self, event_us: int, values: Mapping[str, float], *, learn: bool, stuck: Collection[str], look_together: bool
@@ -197,6 +205,10 @@ class DeviceScorer:
                 case _:
                     raise StateUnreadable("a sensor's state is a name and what it has learnt")
         return scorer
+
+    def _resets(self, names: Iterable[str]) -> int:
+        views = (view for name in names if name in self._sensors for view in self._sensors[name].views)
+        return sum(view.resets for view in views if isinstance(view, PipelineView))
 
     def _meet(self, values: Mapping[str, float]) -> None:
         for name in sorted(values.keys() - self._sensors.keys()):

@@ -10,6 +10,7 @@ from river.time_series.base import Forecaster
 from services.scoring.parts.features import Feature
 from services.scoring.parts.registry import Feature as FeaturePart
 from services.scoring.parts.registry import InvalidSpec, Model, Part, Scaler, find
+from services.scoring.parts.scalers import AsTheyAre
 from services.scoring.state import ModelNotRegistered, State, require_registered
 
 _MOST_FEATURES = 16
@@ -121,8 +122,10 @@ def _check(pipeline: Pipeline, features: Sequence[FeaturePart]) -> None:
     if isinstance(model, SupervisedAnomalyDetector) and len(pipeline.bounds) > 1:
         raise InvalidSpec(f"model.features: {name} takes one number, not {', '.join(pipeline.bounds)}")
     if isinstance(model, Forecaster):
-        if len(pipeline.features[0].bounds) > 1:
-            raise InvalidSpec(f"model.features[0]: {name} forecasts one number, not {features[0].name}")
+        if not isinstance(pipeline.scaler, AsTheyAre):
+            raise InvalidSpec(f"model.scaler: {name} forecasts the level as it is; leave the scaler out")
+        if features[0].name != "level":
+            raise InvalidSpec(f"model.features[0]: {name} forecasts `level`, not {features[0].name}")
         for place, feature in enumerate(features[1:], start=1):
             if not feature.foretold:
                 what = f"{feature.name} holds the reading that {name} is to forecast"

@@ -1,6 +1,6 @@
 """A configured pipeline `features | scaler | model` as a view."""
 
-from math import isfinite, log
+from math import isfinite, log, nan
 from typing import Any
 
 from river.base import SupervisedAnomalyDetector
@@ -26,8 +26,9 @@ class PipelineView:
     (of the first feature, from the others) as reading less forecast. Scaler and model learn as in a River pipeline: the
     scaler first. The range begins once the model has settled.
 
-    Resets: a model whose score is not finite, or that fails by its arithmetic, will not recover by itself. It begins
-    anew, with its scaler and its range, and the reading is not learnt. `resets` counts.
+    Resets: a model whose score is not finite, that fails by its arithmetic, or whose forecast lies farther outside the
+    range of the readings than that is wide (gradient descent that diverges) will not recover by itself. It begins anew,
+    with its scaler and its range, and the reading is no news and is not learnt. `resets` counts.
     """
 
     __slots__ = (
@@ -78,7 +79,7 @@ class PipelineView:
         if self.learnt <= self._settling:
             self._latest = 0.0
             return 0.0
-        latest = self._latest = self._said(x, level)
+        latest = self._latest = self._said(x, level, moment)
         band = self.band
         if band.low <= latest <= band.high or not isfinite(latest):
             return 0.0
@@ -116,19 +117,25 @@ class PipelineView:
         """See `Band.release`."""
         self.band.release(part, widths)
 
-    def _said(self, x: dict[str, float], level: float) -> float:
+    def _said(self, x: dict[str, float], level: float, moment: Moment) -> float:
         """What the model says; not finite, where it is broken."""
         try:
             x = self.scaler.transform_one(x)
             if self._is_forecaster:
-                return float(x[self._target] - self.model.forecast(1, [self._foretold(x)])[0])
+                return self._residual(x, moment)
             score: Any = self.model.score_one(None, x[self._target]) if self._is_supervised else self.model.score_one(x)
             if not self._is_share:
                 return float(score)
             surprise = -log(max(1.0 - score, 1e-12))
         except _BREAKS:
-            return float("nan")
+            return nan
         return surprise if level >= 0.0 else -surprise
+
+    def _residual(self, x: dict[str, float], moment: Moment) -> float:
+        forecast = float(self.model.forecast(1, [self._foretold(x)])[0])
+        low, high = moment.centre.scaled(moment.low), moment.centre.scaled(moment.high)
+        beyond = max(high - low, 1.0)
+        return x[self._target] - forecast if low - beyond <= forecast <= high + beyond else nan
 
     def _taught(self) -> bool:
         """Let scaler and model learn; whether the model survived it."""

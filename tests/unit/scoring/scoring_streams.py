@@ -21,7 +21,6 @@ SPECS: dict[str, dict[str, object]] = {name: {"name": name} for name in MODELS} 
     },
     "seasonal": {
         "features": [{"name": "level", "within": 50}, "time_of_day"],
-        "scaler": "standard",
         "model": {"name": "snarimax", "p": 2, "d": 1, "q": 1, "season": 6, "sp": 1, "sq": 1},
     },
     "trend and season": {"name": "holt_winters", "beta": 0.1, "gamma": 0.2, "season": 12},
