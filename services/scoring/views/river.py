@@ -6,7 +6,7 @@ from typing import Any
 from river.base import SupervisedAnomalyDetector
 
 from services.scoring.band import Band
-from services.scoring.state import require_registered, register_fields
+from services.scoring.state import register_fields, require_registered
 from services.scoring.views.view import Moment
 
 _FAR = 8.0
