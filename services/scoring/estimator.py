@@ -54,9 +54,19 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
         self.warm_up = warm_up
         self.time = time
         self._latest_us = 0
-        described = {"name": model} if isinstance(model, str) else dict(model)
-        shared = {"alarms_per_week": alarms_per_week, "warm_up": warm_up}
-        self._scorer = DeviceScorer(ModelSpec.parse(shared | described))
+        self._scorer = DeviceScorer(self._spec())
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled scorers cannot be pickled, and their state is versioned in any case.
+        return {**self.__dict__, "_scorer": self._scorer.to_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._scorer = DeviceScorer.from_state(self._spec(), state["_scorer"])
+
+    def _spec(self) -> ModelSpec:
+        described = {"name": self.model} if isinstance(self.model, str) else self.model
+        return ModelSpec.parse({"alarms_per_week": self.alarms_per_week, "warm_up": self.warm_up, **described})
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from river.anomaly import LODA, GaussianScorer, HalfSpaceTrees, OneClassSVM, StandardAbsoluteDeviation
+from river.anomaly import LODA, OneClassSVM, StandardAbsoluteDeviation
 from river.linear_model import LinearRegression
 from river.optim import SGD
 from river.preprocessing import StandardScaler
 from river.time_series import SNARIMAX, HoltWinters
 
-import services.scoring.river_state  # noqa: F401  River's models can be stored only once it is imported
+import services.scoring.parts.model_state
+import services.scoring.river_state  # noqa: F401  River's models can be stored only once both are imported
+from services.scoring.one_pass import OnePassGaussian, OnePassTrees
 from services.scoring.parts.registry import Model, Parameter, offer
 
 _SEED = 1
@@ -18,8 +20,8 @@ _UNBOUNDED = {"name": "level", "within": 1_000.0}
 """A forecaster has to follow a signal that wanders."""
 
 
-def _trees(trees: int, height: int, window: int) -> HalfSpaceTrees:
-    return HalfSpaceTrees(n_trees=trees, height=height, window_size=window, seed=_SEED)
+def _trees(trees: int, height: int, window: int) -> OnePassTrees:
+    return OnePassTrees(n_trees=trees, height=height, window_size=window, seed=_SEED)
 
 
 def _loda(cuts: int, bins: int) -> LODA:
@@ -53,7 +55,7 @@ for _part in (
     Model(
         name="gaussian",
         says="River's GaussianScorer: how far in the tails of a normal distribution",
-        build=GaussianScorer,
+        build=OnePassGaussian,
         scaler="unit",
         is_share=True,
     ),

@@ -3,7 +3,7 @@
 from river.base import Transformer
 from river.preprocessing import MinMaxScaler, StandardScaler
 
-import services.scoring.river_state  # noqa: F401  River's scalers can be stored only once it is imported
+import services.scoring.parts.model_state  # noqa: F401  River's scalers can be stored only once it is imported
 from services.scoring.parts.registry import Scaler, offer
 from services.scoring.state import register_fields
 

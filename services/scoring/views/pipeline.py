@@ -10,7 +10,7 @@ from services.scoring.band import Band
 from services.scoring.parts.features import Feature
 from services.scoring.parts.pipeline import PipelineSpec
 from services.scoring.state import register_fields
-from services.scoring.views.view import Moment
+from services.scoring.views.view import Moment, View
 
 _SILENT = 100
 _BREAKS = (ArithmeticError, ValueError, LookupError)
@@ -18,7 +18,7 @@ _BREAKS = (ArithmeticError, ValueError, LookupError)
 there."""
 
 
-class PipelineView:
+class PipelineView(View):
     """Forgetting range of what a River model says of a reading; what its scores mean is learnt from the scores.
 
     A score in [0, 1] counts as surprise -ln(1 - s), signed by the reading's side of the centre: so a well-fitted

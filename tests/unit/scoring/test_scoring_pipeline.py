@@ -10,6 +10,7 @@ from river.preprocessing import StandardScaler
 from scoring_streams import SECOND_US, SPECS, START_US, Feed, alarms, noise, spec_of
 
 from services.scoring.band import Band
+from services.scoring.build import build_sensor
 from services.scoring.centre import Centre
 from services.scoring.explain import sentence
 from services.scoring.parts import registry
@@ -27,7 +28,7 @@ def moment() -> Moment:
     centre = Centre()
     centre.deviation = 1.0
     found = Moment(centre)
-    found.event_us, found.allowance, found.low, found.high = START_US, 1e-4, -3.0, 3.0
+    found.event_us, found.alarms_per_second, found.low, found.high = START_US, 5e-4, -3.0, 3.0
     return found
 
 
@@ -72,6 +73,24 @@ def test_trees_see_their_features_within_0_and_1():
         expected.append(math.copysign(-math.log(1.0 - model.score_one(x)), value))
         model.learn_one(x)
     assert surprises(ModelSpec("half_space_trees"), values)[1:] == expected[1:]
+
+
+@pytest.mark.parametrize("name", ["gaussian", "half_space_trees"])
+def test_the_short_way_says_what_the_long_way_says(name):
+    spec = ModelSpec(name)
+    (_, short), long, now = build_sensor(spec).views, PipelineView(spec.pipeline), moment()
+    assert type(short) is not type(long)
+    for i, value in enumerate([*noise(900, 11, 0.0), *noise(100, 12, 0.0, 5.0)]):
+        assert short.evidence(value, now) == pytest.approx(long.evidence(value, now), abs=1e-9)
+        for view in (short, long):
+            if i % 7 == 3:
+                view.hold(abrupt=i % 2 == 0)
+            elif i % 97 == 5:
+                view.recover(now)
+                view.release(0.5, 3.0)
+            else:
+                view.learn(now)
+                view.relax(1e-4, 100.0)
 
 
 @pytest.mark.parametrize("name", ["snarimax", "holt_winters"])
