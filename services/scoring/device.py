@@ -204,8 +204,14 @@ class DeviceScorer:
         return scorer
 
     def _resets(self, names: Iterable[str]) -> int:
-        views = (view for name in names if name in self._sensors for view in self._sensors[name].views)
-        return sum(view.resets for view in views if isinstance(view, PipelineView))
+        resets = 0
+        for name in names:
+            sensor = self._sensors.get(name)
+            if sensor is not None:
+                for view in sensor.views:
+                    if isinstance(view, PipelineView):
+                        resets += view.resets
+        return resets
 
     def _meet(self, values: Mapping[str, float]) -> None:
         for name in sorted(values.keys() - self._sensors.keys()):
