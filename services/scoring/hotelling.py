@@ -50,11 +50,11 @@ def blame_of(away: Numbers, precision: Precision) -> Numbers:
 
     A number's part is by how far T2 would fall, were the number what the others let expect.
     """
-    pulls = np.abs((precision.inverse * _in_deviations(away, precision)).sum(1))
+    pulls: Numbers = np.abs((precision.inverse * _in_deviations(away, precision)).sum(1))
     largest = pulls.max()
     if largest == 0.0:
         return pulls
-    falls = (pulls / largest) ** 2 / np.diagonal(precision.inverse)  # as parts of the largest, so that squares are finite
+    falls = (pulls / largest) ** 2 / np.diagonal(precision.inverse)  # parts of the largest: squares are finite
     parts: Numbers = falls / falls.sum()
     return parts
 
