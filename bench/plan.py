@@ -34,7 +34,7 @@ WHOLE: Final = Plan(
     stream_devices=(1_000, 10_000),
     stream_contenders=STREAM,
     end_to_end=Extent(flood_messages=100_000, hold_s=60.0, latency_s=60.0, devices=1_000),
-    state=((10_000, "bands"), (100_000, "gaussian")),
+    state=((10_000, "bands"), (100_000, "light")),
 )
 QUICK: Final = Plan(
     messages=40_000,
@@ -43,7 +43,7 @@ QUICK: Final = Plan(
     stream_devices=(200,),
     stream_contenders=STREAM[:5],
     end_to_end=Extent(flood_messages=20_000, hold_s=10.0, latency_s=8.0, devices=500),
-    state=((1_000, "bands"), (1_000, "gaussian")),
+    state=((1_000, "bands"), (1_000, "light")),
 )
 
 

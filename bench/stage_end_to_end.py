@@ -23,7 +23,7 @@ from bench.stage_bridge import wait_subscribed
 from bench.workload import SENSORS, device_name, topic_of
 from schemas import influx, topics
 
-MODEL: Final = "gaussian"
+MODEL: Final = "light"
 PROBE: Final = "probe"
 PROBE_EVERY_S: Final = 0.02
 SHARES: Final = (0.25, 0.5, 0.75)

@@ -258,6 +258,24 @@ def audit(
 
 
 @app.command(rich_help_panel=LOOK)
+def evaluate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, one device each.")],
+    *,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model's name; more are compared with the first. Default: bands.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column of labels. Default: anomaly, label or is_anomaly.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="A column that is no sensor.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with pictures to this file.")] = None,
+) -> None:
+    """Run a model over recorded data, in one pass as in the stream, and say how good it was and what it cost."""
+    from services.console import ending
+    from services.console.evaluate import evaluate as evaluated
+
+    ending.run(lambda: evaluated(files, models=model or (), label=label, ignore=ignore or (), html=html))
+
+
+@app.command(rich_help_panel=LOOK)
 def doctor() -> None:
     """Check everything that Weir needs, and name the fix of what is wrong; exit code 0 or 1."""
     from services.console import doctor, ending

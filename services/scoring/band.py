@@ -1,6 +1,6 @@
 """The forgetting range: what a quantity has been, and how far outside of it a value lies."""
 
-from math import log, log1p
+from math import inf, log, log1p
 
 from services.scoring.state import stored
 
@@ -8,7 +8,7 @@ _LEAST_UNIT = 0.1
 _FARTHEST = 1e12
 
 
-@stored("band.1", "low", "high", "mean", "count", "held_low", "held_high")
+@stored("band.2", "low", "high", "mean", "since", "held_low", "held_high")
 class Band:
     """The range of a quantity so far, which shrinks slowly towards its mean: [low, high].
 
@@ -22,74 +22,98 @@ class Band:
     theory's, as in SPOT: Siffer et al. 2017; the forgetting range is ours.)
 
     `span`: successive values share this many readings (a rolling mean's length): n counts independent values.
-    `silent`: values that must be learnt before the range says anything.
+    `silent`: values that must be learnt before the range says anything. `one_sided`: for quantities that are never
+    negative and whose small values are no news; low stays 0.
+    `since`: how many values its view had learnt when this range began; -1 before, when nothing is within it.
     """
 
-    __slots__ = ("count", "held_high", "held_low", "high", "low", "mean", "silent", "span")
+    __slots__ = ("held_high", "held_low", "high", "low", "mean", "one_sided", "silent", "since", "span")
 
-    def __init__(self, span: int = 1, silent: int = 50) -> None:
+    def __init__(self, span: int = 1, silent: int = 50, *, one_sided: bool = False) -> None:
         self.span = span
         self.silent = silent
-        self.low = self.high = self.mean = 0.0
-        self.count = 0
+        self.one_sided = one_sided
+        self.low = inf
+        self.high = -inf
+        self.mean = 0.0
+        self.since = -1
         self.held_low = self.held_high = 0.0
 
-    def novelty(self, value: float, allowance: float, grain: float = 0.0, least_width: float = 0.0) -> float:
+    def novelty(
+        self, value: float, learnt: int, allowance: float, grain: float = 0.0, least_width: float = 0.0
+    ) -> float:
         """How new `value` is; 0 within the range.
 
-        `allowance`: share of readings that may alarm. `grain`: the quantity's resolution: one more step of it outside
-        the range is no news. `least_width`: the width of a range that is narrower than this.
+        `learnt`: values that the view has learnt. `allowance`: share of readings that may alarm. `grain`: the
+        quantity's resolution: one more step of it outside the range is no news. `least_width`: the width of a range
+        that is narrower than this.
         """
         low, high = self.low, self.high
-        if low <= value <= high or self.count < self.silent:
+        count = learnt - self.since
+        if low <= value <= high or count < self.silent or self.since < 0:
             return 0.0
         outside = (value - high if value > high else low - value) - grain
         width = max(high - low + grain, least_width)
         if outside <= 0.0 or width <= 0.0:
             return 0.0
-        return log1p(min(outside / width / self._unit(allowance), _FARTHEST))
+        return log1p(min(outside / width / self._unit(count, allowance), _FARTHEST))
 
     def outside(self, value: float) -> float:
         """How far outside the range `value` lies; negative within."""
         return max(value - self.high, self.low - value)
 
-    def _unit(self, allowance: float) -> float:
-        expected = allowance * self.count
+    def _unit(self, count: int, allowance: float) -> float:
+        expected = allowance * count
         if expected >= 2.0:
             return _LEAST_UNIT
-        independent = max(self.count / self.span, 6.0)
-        return max(_LEAST_UNIT, log(2.0 / expected) / (2.0 * log(independent / 2.0)))
+        independent = max(count / self.span, 6.0)
+        return max(_LEAST_UNIT, log(2.0 / max(expected, 1e-300)) / (2.0 * log(independent / 2.0)))
 
-    def learn(self, value: float, fade: float, memory: float) -> None:
-        """Take `value` in.
-
-        `fade`: part of the way to the mean that the edges go now. `memory`: readings that the mean spans.
-        """
-        count = self.count
-        low, high = self.low, self.high
-        if count == 0:
+    def learn(self, value: float, learnt: int) -> None:
+        """Let the range reach `value`; needed only for values outside of it. `learnt`: as in `novelty`, before this."""
+        if self.since < 0:
             self.low = self.high = self.mean = value
-            self.count = 1
+            if self.one_sided:
+                self.low = 0.0
+            self.since = learnt
             return
-        if low == high != value:
-            count = 0  # a constant has taught nothing about how wide the range is
-        self.count = count = count + 1
-        mean = self.mean = self.mean + (value - self.mean) / min(count, memory)
-        high -= (high - mean) * fade
-        low += (mean - low) * fade
-        self.high = value if value > high else high
-        self.low = value if value < low else low
+        if self.low == self.high != value:
+            self.since = learnt  # a constant has taught nothing about how wide the range is
+        if value > self.high:
+            self.high = value
+        elif value < self.low and not self.one_sided:
+            self.low = value
+
+    def relax(self, value: float, learnt: int, fade: float, memory: float) -> None:
+        """Shrink a little, and let the mean follow a value that stands for those since the last time.
+
+        `fade`: part of the way to the mean that the edges go now. `memory`: such values that the mean spans.
+        """
+        if self.since < 0:
+            return
+        mean = self.mean = self.mean + (value - self.mean) / min(max(learnt - self.since, 0) // RELAX_EVERY + 1, memory)
+        self.high -= (self.high - mean) * fade
+        if not self.one_sided:
+            self.low += (mean - self.low) * fade
 
     def hold(self, value: float) -> None:
         """Note how far outside `value` lies, without learning it."""
-        self.held_high = max(self.held_high, value - self.high)
-        self.held_low = max(self.held_low, self.low - value)
+        if self.since < 0:
+            return
+        if value > self.high:
+            self.held_high = max(self.held_high, value - self.high)
+        elif value < self.low:
+            self.held_low = max(self.held_low, self.low - value)
 
     def release(self, part: float, widths: float) -> None:
         """The excursion is over: each edge follows what was held by `part`, if that lay at most `widths` outside."""
         teachable = widths * (self.high - self.low)
         if self.held_high <= teachable:
             self.high += part * self.held_high
-        if self.held_low <= teachable:
+        if self.held_low <= teachable and not self.one_sided:
             self.low -= part * self.held_low
         self.held_high = self.held_low = 0.0
+
+
+RELAX_EVERY = 16
+"""Readings between two times that ranges shrink: so a reading within all ranges costs comparisons only."""

@@ -8,21 +8,41 @@ from services.scoring.spec import ModelSpec
 from services.scoring.views.day import DayView
 from services.scoring.views.level import LevelView
 from services.scoring.views.river import RiverView
+from services.scoring.views.run import RunView
+from services.scoring.views.sequence import SequenceView
 from services.scoring.views.spread import SpreadView
+from services.scoring.views.view import View
 
-_SCALES = (1, 5, 20, 80)
+_LENGTHS = (5, 20, 80)
+_LEVEL = (1.47, 1.26, 0.84, 0.84)
+_SHORT_LEVEL = (2.0, 1.26)
 _SPREAD = 40
-_BESIDE_LEVEL = 0.3
-"""Weight of a River model that looks at the level as other views do: the same evidence must not count twice."""
+_SPREAD_WEIGHT = 0.37
+_DAY = (0.74, 0.74)
+_WEEK = (0.37, 1.47)
+_SEQUENCE = 0.37
+_RUN = 0.5
+_GAUSSIAN = 0.37
+"""Weights were fitted on the development half of NAB, then rounded: see docs/scoring.md."""
 
 
 def build_sensor(spec: ModelSpec) -> SensorScorer:
     """A new scorer for one sensor, as `spec` describes it."""
     if spec.name == "gaussian":
-        return SensorScorer(LevelView((1,)), [RiverView(GaussianScorer())], spec.warm_up)
+        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [RiverView(GaussianScorer())], spec.warm_up)
     if spec.name == "half_space_trees":
         trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
-        return SensorScorer(LevelView(_SCALES[:2]), [DayView(), RiverView(trees)], spec.warm_up)
-    return SensorScorer(
-        LevelView(_SCALES), [SpreadView(_SPREAD), DayView(), RiverView(GaussianScorer(), _BESIDE_LEVEL)], spec.warm_up
-    )
+        return SensorScorer(
+            LevelView((5,), _SHORT_LEVEL), [DayView(_DAY, weekend=False), RiverView(trees)], spec.warm_up
+        )
+    if spec.name == "light":
+        return SensorScorer(LevelView(_LENGTHS, _LEVEL), [RunView(_RUN)], spec.warm_up)
+    others: list[View] = [
+        SpreadView(_SPREAD, _SPREAD_WEIGHT),
+        DayView(_DAY, weekend=False),
+        DayView(_WEEK, weekend=True),
+        SequenceView(_SEQUENCE),
+        RunView(_RUN),
+        RiverView(GaussianScorer(), _GAUSSIAN),
+    ]
+    return SensorScorer(LevelView(_LENGTHS, _LEVEL), others, spec.warm_up)

@@ -6,20 +6,25 @@ from services.scoring.severity import ALARM_LINE
 from services.scoring.state import stored
 
 WEEK_S = 604_800.0
-_DEARER_PER_ALARM = 1.4
+_DEARER_PER_ALARM = 0.5
+_DEARER_OVERDRAWN = 1.4
+_TOLERATED = 2.0
 _DEAREST = 50.0
+_FREQUENT = 2.5
 _QUIET_S = 300.0
 _QUIET_STEPS = 120.0
 _ESCALATION = 3.0
+_LOUD = 1.5
 _QUIET_SCORE = 0.49
 
 
 @stored("budget.1", "alarms", "latest_us")
 class Budget:
-    """One device's alarms of late. `line` is the evidence that an alarm takes: 1 within budget, else 1.4^(a / b - 1).
+    """One device's alarms of late, and the evidence that one more takes: its line, 1 for the first.
 
-    a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. A device that alarms
-    often must show more each time, and gets its old line back with time.
+    a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. The line is
+    0.5 (a / b - 1) + 1.4^(a / b - 2), no term under its value at the first alarm. A device that alarms often must show
+    more each time, and gets its old line back with time.
     """
 
     __slots__ = ("alarms", "alarms_per_week", "latest_us")
@@ -31,12 +36,20 @@ class Budget:
 
     def line(self, event_us: int) -> float:
         """The evidence that makes a score of 0.5 now."""
-        alarms = self.alarms
-        if not alarms:
+        if not self.alarms:
             return 1.0
-        overdraft = alarms * self._kept(event_us) / self.alarms_per_week - 1.0
-        line: float = _DEARER_PER_ALARM ** min(overdraft, _DEAREST) if overdraft > 0.0 else 1.0
+        spent = self.spent(event_us)
+        overdraft = min(max(spent - _TOLERATED, 0.0), _DEAREST)
+        line: float = _DEARER_PER_ALARM * max(spent - 1.0, 0.0) + _DEARER_OVERDRAWN**overdraft
         return line
+
+    def spent(self, event_us: int) -> float:
+        """Alarms of late, in weekly budgets."""
+        return self.alarms * self._kept(event_us) / self.alarms_per_week if self.alarms else 0.0
+
+    def is_overdrawn(self, event_us: int) -> bool:
+        """Whether the device alarms so often that what keeps coming back must be normal: 2.5 weekly budgets of late."""
+        return self.alarms > 0.0 and self.spent(event_us) >= _FREQUENT
 
     def spend(self, event_us: int) -> None:
         """An alarm went out."""
@@ -57,7 +70,8 @@ class Quiet:
     """The quiet rule of one sensor: one alarm for one excursion, and none for a while after it began.
 
     Quiet lasts five minutes (120 steps, if those take longer) and at least until the score has been under the line; the
-    score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm.
+    score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm (of one of
+    1.5, if that was less).
     """
 
     __slots__ = ("left_s", "loudest", "ongoing")
@@ -80,7 +94,7 @@ class Quiet:
         self.ongoing = self.ongoing and over
         if not over:
             return score if not muted else min(score, _QUIET_SCORE)
-        if muted and evidence < _ESCALATION * self.loudest:
+        if muted and evidence < _ESCALATION * max(self.loudest, _LOUD):
             return _QUIET_SCORE
         self.left_s = max(_QUIET_S, _QUIET_STEPS * step_s)
         self.ongoing = True

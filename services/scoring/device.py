@@ -1,4 +1,4 @@
-"""One device's scorer: a sensor scorer each, one budget, and what they say together."""
+"""One device's scorer: a sensor scorer each, a joint scorer, one budget, and what they say together."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -9,17 +9,26 @@ import river
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
-from services.scoring.calibration import WEEK_S, Budget, score_of
+from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
+from services.scoring.joint import JointScorer
 from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
 from services.scoring.state import State, StateUnreadable, encode, restore
 
-_VERSION = "weir.scorer.1"
+_VERSION = "weir.scorer.2"
+_JOINT_SHARE = 0.2
+_OPEN_GATE = 5.0
+_LEAST_TOGETHER = 2
+_LEAST_ORDINARY = 1e-12
+"""A joint score may round to 1; how ordinary it is must not round to nothing."""
 
 
 class DeviceScore(NamedTuple):
-    """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields."""
+    """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
+
+    `adopted`: sensors whose new regime became normal with this message (see `Regime`).
+    """
 
     score: float
     alarm_score: float
@@ -27,21 +36,24 @@ class DeviceScore(NamedTuple):
     state: ModelState
     progress: float
     sensors: dict[str, SensorScore]
+    adopted: tuple[str, ...] = ()
 
 
 class DeviceScorer:
     """One device's scorer: one `SensorScorer` a sensor, created when the sensor first speaks; at most `max_sensors`.
 
-    The device's score is its most unusual sensor's; its false-alarm budget is shared out evenly among its sensors. The
-    device is ready when any sensor is.
+    The device's score is the larger of its most unusual sensor's and its sensors' together; its false-alarm budget is
+    shared out evenly among its sensors. The device is ready when any sensor is.
     """
 
-    __slots__ = ("_budget", "_latest", "_sensors", "_spec")
+    __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_sensors", "_spec")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._budget = Budget(spec.alarms_per_week)
         self._sensors: dict[str, SensorScorer] = {}
+        self._joint = JointScorer() if spec.name == "bands" else None
+        self._joint_quiet = Quiet()
         self._latest: list[str] = []
 
     def update(
@@ -52,23 +64,34 @@ class DeviceScorer:
         `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `stuck`.
         """
         known = self._sensors
-        for name in values:
-            if name not in known:
-                self._meet(values)
-                break
+        if learn:
+            for name in values:
+                if name not in known:
+                    self._meet(values)
+                    break
+        return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+
+    def _judge(
+        self, event_us: int, values: Mapping[str, float], *, learn: bool, stuck: Collection[str], look_together: bool
+    ) -> DeviceScore:
+        known = self._sensors
         line = self._budget.line(event_us)
+        frequent = self._budget.is_overdrawn(event_us)
         alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
         device_score = device_alarm = progress = 0.0
         scores: dict[str, SensorScore] = {}
+        adopted: tuple[str, ...] = ()
         for name, value in values.items():
             sensor = known.get(name)
             if sensor is None:
                 continue
             learnable = learn and (not stuck or name not in stuck)
-            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable)
+            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
             score = score_of(evidence, line)
-            alarm = sensor.alarm_score(score)
+            alarm = sensor.alarm_score(line)
             low, high = sensor.expected
+            if sensor.adopted:
+                adopted = (*adopted, name)
             scores[name] = SensorScore(score, alarm, low, high)
             if score > device_score:
                 device_score = score
@@ -76,33 +99,78 @@ class DeviceScorer:
                 device_alarm = alarm
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
+        joint = self._joint
+        if joint is not None:
+            joint.score = 0.0
+        if joint is not None and look_together and len(scores) >= _LEAST_TOGETHER:
+            open_gate = self._budget.spent(event_us) >= _OPEN_GATE
+            allowance = _JOINT_SHARE * alarms_per_second
+            joint.update(event_us, values, stuck, allowance, learn=learn, open_gate=open_gate)
+            together = score_of(joint.evidence, line)
+            pace = joint.pace
+            alarm = self._joint_quiet.alarm_score(together, joint.evidence, pace.elapsed_s, pace.step_s)
+            device_score = max(device_score, joint.score)
+            device_alarm = max(device_alarm, min(alarm, device_score))
         if device_alarm >= ALARM_LINE:
             self._budget.spend(event_us)
         self._latest = list(scores)
         state = ModelState.READY if progress >= 1.0 else ModelState.LEARNING
-        return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores)
+        return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores, adopted)
+
+    def score(self, event_us: int, values: Mapping[str, float]) -> DeviceScore:
+        """What `update` would say of these readings; nothing is learnt and nothing changes."""
+        marks = [(sensor, sensor.mark()) for name, sensor in self._sensors.items() if name in values]
+        budget, quiet, joint = self._budget, self._joint_quiet, self._joint
+        before = budget.alarms, budget.latest_us, quiet.left_s, quiet.ongoing, quiet.loudest
+        pace = (joint.pace.latest_us, joint.pace.step_s) if joint is not None else (0, 1.0)
+        score = self._judge(event_us, values, learn=False, stuck=(), look_together=True)
+        for sensor, mark in marks:
+            sensor.back_to(mark)
+        budget.alarms, budget.latest_us, quiet.left_s, quiet.ongoing, quiet.loudest = before
+        if joint is not None:
+            joint.pace.latest_us, joint.pace.step_s = pace
+        return score
 
     def culprits(self) -> list[Culprit]:
-        """Who made the latest update's score: by share of the evidence, largest first; none when nothing was."""
-        latest = [(name, self._sensors[name]) for name in sorted(self._latest)]
-        total = sum(sensor.evidence for _, sensor in latest)
-        found = [
-            Culprit(name, sensor.evidence / total, sensor.value, *sensor.expected)
-            for name, sensor in latest
-            if sensor.evidence > 0.0
-        ]
+        """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
+
+        A sensor's evidence is its own, and its part in that of all together (see `hotelling.blame_of`). Shares lie in
+        (0, 1] and add up to 1, whatever was read.
+        """
+        evidence = {name: self._sensors[name].evidence for name in self._latest}
+        joint = self._joint
+        if joint is not None and joint.score > 0.0:
+            together = joint.score / max(1.0 - joint.score, _LEAST_ORDINARY)
+            for name, part in joint.blame().items():
+                evidence[name] = evidence.get(name, 0.0) + together * part
+        whole = sum(evidence[name] for name in sorted(evidence))
+        found = []
+        for name in sorted(evidence):
+            if evidence[name] > 0.0:
+                sensor = self._sensors[name]
+                found.append(Culprit(name, evidence[name] / whole, sensor.value, *sensor.expected))
         return sorted(found, key=lambda culprit: -culprit.share)
 
     def to_state(self) -> State:
         """What this scorer has learnt; the same readings give the same state."""
         sensors = [[name, encode(sensor)] for name, sensor in sorted(self._sensors.items())]
-        return [_VERSION, river.__version__, _fingerprint(self._spec), encode(self._budget), sensors]
+        return [
+            _VERSION,
+            river.__version__,
+            _fingerprint(self._spec),
+            encode(self._budget),
+            sensors,
+            *self._joint_state(),
+        ]
+
+    def _joint_state(self) -> list[State]:
+        return [] if self._joint is None else [encode(self._joint), encode(self._joint_quiet)]
 
     @classmethod
     def from_state(cls, spec: ModelSpec, state: State) -> "DeviceScorer":
         """The scorer that `to_state` described, scoring alike for ever; raises `StateUnreadable`."""
         match state:
-            case [str(version), str(river_version), list(fingerprint), list(budget), list(sensors)]:
+            case [str(version), str(river_version), list(fingerprint), list(budget), list(sensors), *together]:
                 pass
             case _:
                 raise StateUnreadable("not the state of a scorer")
@@ -111,6 +179,14 @@ class DeviceScorer:
             raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
         restore(scorer._budget, budget)
+        match together:
+            case [] if scorer._joint is None:
+                pass
+            case [joint, quiet] if scorer._joint is not None:
+                restore(scorer._joint, joint)
+                restore(scorer._joint_quiet, quiet)
+            case _:
+                raise StateUnreadable("a device's sensors together are a joint scorer and its quiet rule")
         for entry in sensors:
             match entry:
                 case [str(name), list(learnt)]:

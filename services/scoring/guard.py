@@ -10,11 +10,11 @@ _PATIENCE_STEPS = 72.0
 _EARLY_PATIENCE_STEPS = 30.0
 _ADOPTION_STEPS = 100.0
 _CALM_READINGS = 5
-_LESSON = 0.5
 _LESSON_S = 300.0
 _LESSON_WIDTHS = 3.0
 _LASTING_STEPS = 60.0
 _LASTING_LESSON_WIDTHS = 10.0
+_FREQUENT_LESSON_WIDTHS = 1e7
 
 
 class Verdict(Enum):
@@ -44,12 +44,14 @@ class Guard:
     longer), the regime counts as new, and the next 100 steps are learnt. A sensor in its warm-up waits for 30 steps.
     Recovery: once a fault that showed on the shortest scales has not shown there for five readings, it is over, though
     longer averages still hold it.
-    Lesson: when an excursion is over, each range moves half of the way to the outermost value held back (less, where
-    it lasted less than five minutes), if that lay within three widths (ten, where it lasted 60 steps). So what comes
-    back often becomes normal, and one absurd reading teaches nothing.
+    Lesson: when an excursion is over, each range moves to the outermost value held back (part of the way, where it
+    lasted less than five minutes), if that lay within three widths (ten, where it lasted 60 steps; any number, where
+    the device alarms far over its budget). So what comes back often becomes normal, and one absurd reading teaches
+    nothing.
+    `begins_adopting`: adoption began with the latest reading.
     """
 
-    __slots__ = ("adopting_s", "calm", "held_s", "suspect_s", "was_abrupt")
+    __slots__ = ("adopting_s", "begins_adopting", "calm", "held_s", "suspect_s", "was_abrupt")
 
     def __init__(self) -> None:
         self.suspect_s = 0.0
@@ -57,13 +59,16 @@ class Guard:
         self.adopting_s = 0.0
         self.was_abrupt = False
         self.calm = 0
+        self.begins_adopting = False
 
     def judge(self, elapsed_s: float, step_s: float, *, suspect: bool, abrupt: bool, ready: bool) -> Verdict:
         """What to do with a reading that stands for `elapsed_s`; `abrupt`: it shows on the shortest scales."""
+        self.begins_adopting = False
         if suspect:
-            patience_s = max(_PATIENCE_S, _PATIENCE_STEPS * step_s) if ready else _EARLY_PATIENCE_STEPS * step_s
+            patience_s = patience(step_s) if ready else _EARLY_PATIENCE_STEPS * step_s
             self.suspect_s = min(self.suspect_s + elapsed_s, patience_s)
             if self.suspect_s >= patience_s:
+                self.begins_adopting = self.adopting_s <= 0.0
                 self.adopting_s = _ADOPTION_STEPS * step_s
         elif self.suspect_s:
             self.suspect_s = max(0.0, self.suspect_s - elapsed_s)
@@ -84,9 +89,14 @@ class Guard:
             return Verdict.RECOVER
         return Verdict.HOLD
 
-    def draw_lesson(self, step_s: float) -> Lesson:
-        """The lesson of the readings held back since the last one."""
-        lasted = self.held_s >= _LASTING_STEPS * step_s
-        part = _LESSON * min(1.0, self.held_s / _LESSON_S)
+    def draw_lesson(self, step_s: float, *, frequent: bool) -> Lesson:
+        """The lesson of the readings held back since the last one; `frequent`: the device alarms too often."""
+        part = min(1.0, self.held_s / _LESSON_S)
+        widths = _LASTING_LESSON_WIDTHS if self.held_s >= _LASTING_STEPS * step_s else _LESSON_WIDTHS
         self.held_s = 0.0
-        return Lesson(part, _LASTING_LESSON_WIDTHS if lasted else _LESSON_WIDTHS)
+        return Lesson(part, _FREQUENT_LESSON_WIDTHS if frequent else widths)
+
+
+def patience(step_s: float) -> float:
+    """How long a ready sensor's readings must be suspect until they are learnt, in seconds."""
+    return max(_PATIENCE_S, _PATIENCE_STEPS * step_s)

@@ -6,6 +6,48 @@ from math import fsum, sqrt
 from services.scoring.state import stored
 
 
+@stored("mean.1", "ring", "total", "place", "count")
+class Mean:
+    """Mean of the latest `length` readings, over a ring."""
+
+    __slots__ = ("_next_total", "_next_value", "count", "length", "place", "ring", "total")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.ring = array("d", [0.0]) * length
+        self.total = 0.0
+        self.place = 0
+        self.count = 0
+        self._next_total = 0.0
+        self._next_value = 0.0
+
+    def with_next(self, value: float) -> float:
+        """The mean as it would be with `value` as the latest reading."""
+        self._next_value = value
+        total = self._next_total = self.total + value - self.ring[self.place]
+        count = self.count
+        return total / (self.length if count >= self.length else count + 1)
+
+    def fill(self, value: float) -> None:
+        """Forget what came, as if all readings had been `value`."""
+        self.ring = array("d", [value]) * self.length
+        self.total = value * self.length
+
+    def push(self) -> None:
+        """Take the value that `with_next` was asked about as the latest reading."""
+        place = self.place
+        self.ring[place] = self._next_value
+        if self.count < self.length:
+            self.count += 1
+        place += 1
+        if place == self.length:
+            place = 0
+            self.total = fsum(self.ring)
+        else:
+            self.total = self._next_total
+        self.place = place
+
+
 @stored("means.1", "ring", "sums", "place", "count")
 class Means:
     """Means of the latest `lengths[i]` readings, longest last, over one ring.

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-MODELS = ("bands", "gaussian", "half_space_trees")
+MODELS = ("bands", "light", "gaussian", "half_space_trees")
 """Known names: see `ModelSpec.name`."""
 
 
@@ -16,7 +16,8 @@ class InvalidSpec(ValueError):
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A detector's description. Every duration is time, in hours; nothing is a number of readings but `warm_up`.
 
-    `name`: `bands` (forgetting ranges of level, spread and time of day, and River's GaussianScorer; the default),
+    `name`: `bands` (forgetting ranges of level, spread, time of day, sequence and runs, and River's GaussianScorer, and
+    the sensors together; the default), `light` (level and runs alone, for a third of the time and memory),
     `gaussian` (River's GaussianScorer and the level) or `half_space_trees` (River's HalfSpaceTrees).
     `alarms_per_week`: the false-alarm budget of one device.
     `warm_up`: readings of a sensor that are learnt before it may alarm.

@@ -82,7 +82,7 @@ def encode(thing: Any) -> State:
     if codec is not None:
         return [codec.tag, *codec.encode(thing)]
     if isinstance(thing, array):
-        return struct.pack(f"<{len(thing)}d", *thing)
+        return struct.pack(f"<{len(thing)}{thing.typecode}", *thing)
     if isinstance(thing, list):
         if thing and type(thing[0]) in _codecs:
             return [_OBJECTS, *map(encode, thing)]
@@ -111,10 +111,11 @@ def _restored(current: Any, state: State, where: str) -> Any:
     return state
 
 
-def _restored_array(current: "array[float]", state: State, where: str) -> "array[float]":
-    if not isinstance(state, bytes) or len(state) != 8 * len(current):
+def _restored_array(current: "array[Any]", state: State, where: str) -> "array[Any]":
+    layout = f"<{len(current)}{current.typecode}"
+    if not isinstance(state, bytes) or len(state) != struct.calcsize(layout):
         raise StateUnreadable(f"{where}: expected {len(current)} numbers")
-    return array("d", struct.unpack(f"<{len(current)}d", state))
+    return array(current.typecode, struct.unpack(layout, state))
 
 
 def _restored_list(current: list[Any], state: State, where: str) -> list[Any]:

@@ -12,7 +12,7 @@ from services.scoring.views.view import Moment
 _FAR = 8.0
 
 
-@stored("river.1", "model", "band", "last")
+@stored("river.2", "model", "band", "last", "learnt")
 class RiverView:
     """Forgetting range of the surprise -ln(1 - s), s a River detector's score in [0, 1]; below the centre of ln(1 - s).
 
@@ -23,47 +23,61 @@ class RiverView:
     `ModelNotRegistered` for one whose state has no encoding.
     """
 
-    __slots__ = ("_features", "_latest", "_supervised", "_weight", "band", "last", "model")
+    __slots__ = ("_features", "_latest", "_level", "_supervised", "_weight", "band", "last", "learnt", "model")
 
     def __init__(self, model: Any, weight: float = 1.0) -> None:
         require_registered(model)
         self._weight = weight
         self.model = model
         self.band = Band(1, 100)
+        self.learnt = 0
         self.last = 0.5
         self._supervised = isinstance(model, SupervisedAnomalyDetector)
         self._features: dict[str, float] = {}
+        self._level = 0.5
         self._latest = 0.0
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
         level = 0.5 + max(-_FAR, min(_FAR, moment.centre.scaled(value))) / (2.0 * _FAR)
-        self._features = features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
-        model = self.model
-        score = model.score_one(None, level) if self._supervised else model.score_one(features)
+        self._level = level
+        if self._supervised:
+            score = self.model.score_one(None, level)
+        else:
+            self._features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
+            score = self.model.score_one(self._features)
         surprise = -log(max(1.0 - score, 1e-12))
         latest = self._latest = surprise if level >= 0.5 else -surprise
-        return self._weight * self.band.novelty(latest, moment.allowance)
+        band = self.band
+        if band.low <= latest <= band.high:
+            return 0.0
+        return self._weight * band.novelty(latest, self.learnt, moment.allowance)
 
-    def learn(self, moment: Moment) -> None:
+    def learn(self, moment: Moment) -> None:  # noqa: ARG002  a model has a memory of its own
         """Take it in; see `View`."""
-        features = self._features
         if self._supervised:
-            self.model.learn_one(None, features["level"])
+            self.model.learn_one(None, self._level)
         else:
-            self.model.learn_one(features)
-        self.last = features["level"]
-        self.band.learn(self._latest, moment.fade, moment.memory)
+            self.model.learn_one(self._features)
+        self.last = self._level
+        band = self.band
+        if not band.low <= self._latest <= band.high:
+            band.learn(self._latest, self.learnt)
+        self.learnt += 1
+
+    def relax(self, fade: float, memory: float) -> None:
+        """Shrink; see `View`."""
+        self.band.relax(self._latest, self.learnt, fade, memory)
 
     def hold(self, *, abrupt: bool) -> None:
         """Leave it out; see `View`."""
         self.band.hold(self._latest)
         if not abrupt:
-            self.last = self._features["level"]
+            self.last = self._level
 
     def recover(self, moment: Moment) -> None:  # noqa: ARG002  only the level needs a centre
         """Forget the excursion; see `View`."""
-        self.last = self._features["level"]
+        self.last = self._level
 
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""

@@ -1,49 +1,50 @@
-"""How much the signal varies: noisier than ever, or flatter than ever."""
-
-from math import log
+"""How much the signal varies: more than ever."""
 
 from services.scoring.band import Band
 from services.scoring.rolling import Spread
 from services.scoring.state import stored
 from services.scoring.views.view import Moment
 
-_FLOOR = 0.02
 
-
-@stored("spread_view.1", "spread", "band")
+@stored("spread_view.2", "spread", "band", "learnt")
 class SpreadView:
-    """Forgetting range of ln(s + 0.02 d): s standard deviation of the latest readings, d mean absolute deviation.
+    """Forgetting record of the standard deviation of the latest `length` readings.
 
-    The floor keeps a flat stretch finite, about ln(0.02) under the usual. Silent for a signal that has never moved.
+    Silent for a signal that has never moved. What varies less than ever is left to `RunView`.
     """
 
-    __slots__ = ("_latest", "band", "spread")
+    __slots__ = ("_latest", "_weight", "band", "learnt", "spread")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, weight: float) -> None:
         self.spread = Spread(length)
-        self.band = Band(length, 50 + length)
-        self._latest: float | None = None
+        self.band = Band(length, 60 + length, one_sided=True)
+        self.learnt = 0
+        self._weight = weight
+        self._latest = 0.0
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
-        deviation = self.spread.with_next(value)
-        floor = _FLOOR * moment.centre.deviation
-        if floor <= 0.0 or self.spread.count + 1 < self.spread.length:
-            self._latest = None
+        latest = self._latest = self.spread.with_next(value)
+        band = self.band
+        if latest <= band.high or moment.centre.deviation <= 0.0:
             return 0.0
-        latest = self._latest = log(deviation + floor)
-        return self.band.novelty(latest, moment.allowance)
+        return self._weight * band.novelty(latest, self.learnt, moment.allowance)
 
     def learn(self, moment: Moment) -> None:
         """Take it in; see `View`."""
-        if self._latest is not None:
-            self.band.learn(self._latest, moment.fade, moment.memory)
-        self.spread.push()
+        spread = self.spread
+        if self._latest > self.band.high and spread.count + 1 >= spread.length and moment.centre.deviation > 0.0:
+            self.band.learn(self._latest, self.learnt)
+        spread.push()
+        self.learnt += 1
+
+    def relax(self, fade: float, memory: float) -> None:
+        """Shrink; see `View`."""
+        self.band.relax(self._latest, self.learnt, fade, memory)
 
     def hold(self, *, abrupt: bool) -> None:
         """Leave it out; see `View`."""
-        if self._latest is not None:
-            self.band.hold(self._latest)
+        self.band.hold(self._latest)
         if not abrupt:
             self.spread.push()
 

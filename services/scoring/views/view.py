@@ -9,8 +9,7 @@ class Moment:
     """The reading's moment, as one sensor sees it; one object a sensor, filled anew for each reading.
 
     `event_us`: event time. `elapsed_s`: time that the reading stands for. `step_s`: typical step. `allowance`: share of
-    readings that may raise an alarm. `fade`: part of the way to its mean that a range shrinks now. `memory`: readings
-    that averages span. `centre`: where the signal lies.
+    readings that may raise an alarm in one view. `centre`: where the signal lies. `low`, `high`: range of the reading.
     `grain`, `least_width`: differences in level that are no news (see `Band.novelty`).
     """
 
@@ -19,10 +18,10 @@ class Moment:
         "centre",
         "elapsed_s",
         "event_us",
-        "fade",
         "grain",
+        "high",
         "least_width",
-        "memory",
+        "low",
         "step_s",
     )
 
@@ -32,8 +31,7 @@ class Moment:
         self.elapsed_s = 0.0
         self.step_s = 1.0
         self.allowance = 1.0
-        self.fade = 0.0
-        self.memory = 1.0
+        self.low = self.high = 0.0
         self.grain = 0.0
         self.least_width = 0.0
 
@@ -47,6 +45,10 @@ class View(Protocol):
 
     def learn(self, moment: Moment) -> None:
         """Take in the reading whose evidence was asked last."""
+        ...
+
+    def relax(self, fade: float, memory: float) -> None:
+        """Shrink ranges a little, now and then; see `Band.relax`. Comes after `learn`, about the same reading."""
         ...
 
     def hold(self, *, abrupt: bool) -> None:

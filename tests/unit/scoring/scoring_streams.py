@@ -8,7 +8,7 @@ from services.scoring.spec import ModelSpec
 
 START_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
-MODELS = ("bands", "gaussian", "half_space_trees")
+MODELS = ("bands", "light", "gaussian", "half_space_trees")
 
 
 class Feed:

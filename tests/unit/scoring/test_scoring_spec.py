@@ -11,7 +11,7 @@ def test_a_spec_is_read_from_configuration():
 @pytest.mark.parametrize(
     ("mapping", "hint"),
     [
-        ({"name": "magic"}, "known: bands, gaussian, half_space_trees"),
+        ({"name": "magic"}, "known: bands, light, gaussian, half_space_trees"),
         ({"nmae": "bands"}, "nmae"),
         ({"alarms_per_week": 0}, "alarms_per_week"),
         ({"alarms_per_week": "many"}, "alarms_per_week"),

@@ -42,7 +42,9 @@ def test_a_restored_scorer_scores_the_same_for_ever(model, seed, cut):
     assert restored.to_state() == original.to_state()
 
 
-@pytest.mark.parametrize(("model", "limit"), [("bands", 3072), ("gaussian", 1024), ("half_space_trees", 3072)])
+@pytest.mark.parametrize(
+    ("model", "limit"), [("bands", 5120), ("light", 1536), ("gaussian", 1024), ("half_space_trees", 3072)]
+)
 def test_a_sensor_s_state_is_small(model, limit):
     feed = warm(1, ModelSpec(name=model), readings=2000)
     assert len(msgspec.msgpack.encode(feed.scorer.to_state())) < limit

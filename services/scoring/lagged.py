@@ -1,0 +1,60 @@
+"""A forgetting range that learns late, so that a slow drift does not teach it as it goes."""
+
+from math import log, sqrt
+
+from services.scoring.band import Band
+from services.scoring.state import stored
+
+_CHUNKS = 5
+_CHUNK_READINGS = 100
+_CHUNK_S = 3_600.0
+_LEAST_UNIT = 0.1
+
+
+@stored("lagged.1", "low", "high", "mean", "since", "held_low", "held_high", "pending_lows", "pending_highs", "filled")
+class LaggedBand(Band):
+    """A `Band` for a mean over many readings, which takes values in when they are 400 to 500 readings old.
+
+    (At most four to five hours old, for slow signals, and at once while it is younger than that.) Such means are nearly
+    Gaussian, so clean data is expected to leave the range by less than a `Band` supposes: with n independent values and
+    a the share of them that may alarm, u = max(0.1, (sqrt(ln(1 / a)) / sqrt(ln(n)) - 1) / 2).
+    """
+
+    __slots__ = ("filled", "pending_highs", "pending_lows")
+
+    def __init__(self, span: int, silent: int) -> None:
+        super().__init__(span, silent)
+        self.pending_lows: list[float] = []
+        self.pending_highs: list[float] = []
+        self.filled = 0
+
+    def observe(self, value: float, learnt: int, step_s: float) -> None:
+        """Take one value in, sooner or later."""
+        chunk = max(1, min(_CHUNK_READINGS, int(_CHUNK_S / step_s))) if step_s > 0.0 else _CHUNK_READINGS
+        if self.since < 0 or learnt - self.since < _CHUNKS * chunk or self.low == self.high:
+            self.learn(value, learnt)
+            return
+        lows, highs = self.pending_lows, self.pending_highs
+        if not lows or self.filled >= chunk:
+            lows.append(value)
+            highs.append(value)
+            self.filled = 1
+            if len(lows) > _CHUNKS:
+                self.low = min(self.low, lows.pop(0))
+                self.high = max(self.high, highs.pop(0))
+            return
+        self.filled += 1
+        if value < lows[-1]:
+            lows[-1] = value
+        elif value > highs[-1]:
+            highs[-1] = value
+
+    def forget_pending(self) -> None:
+        """Leave out what has not been taken in yet."""
+        self.pending_lows, self.pending_highs = [], []
+        self.filled = 0
+
+    def _unit(self, count: int, allowance: float) -> float:
+        independent = max(count / self.span, 3.0)
+        share = min(max(allowance * self.span, 1e-300), 0.5)
+        return max(_LEAST_UNIT, (sqrt(log(1.0 / share) / log(independent)) - 1.0) / 2.0)
