@@ -102,7 +102,7 @@ class BuildCore(build_ext):
             target_dir=self.build_temp,
         )
         for extension in extensions:
-            extension.extra_compile_args += FLAGS
+            extension.extra_compile_args = [*extension.extra_compile_args, *FLAGS]
         self.distribution.ext_modules = extensions
         self.swig_opts = None  # as before the first time: `finalize_options` splits it
         self.finalize_options()
