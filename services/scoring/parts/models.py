@@ -16,6 +16,7 @@ from services.scoring.parts.registry import Model, Parameter, offer
 _SEED = 1
 _LONGEST_SEASON = 1_440
 _MOST_SEASONAL_LAGS = 300
+_SCALES = ({"name": "level"}, {"name": "mean", "readings": 5}, {"name": "mean", "readings": 20}, {"name": "spread"})
 _UNBOUNDED = {"name": "level", "within": 1_000.0}
 """A forecaster has to follow a signal that wanders."""
 
@@ -77,7 +78,7 @@ for _part in (
         says="River's LODA (Pevný 2016): histograms of random projections",
         build=_loda,
         parameters={"cuts": Parameter(20, 1, 200, "random projections"), "bins": Parameter(10, 2, 100, "of each")},
-        features=({"name": "level"}, {"name": "lags", "count": 8}),
+        features=_SCALES,
         settling=200,
     ),
     Model(
@@ -88,7 +89,7 @@ for _part in (
             "nu": Parameter(0.1, 1e-4, 1.0, "share of readings that may lie outside"),
             "learning_rate": _LEARNING_RATE,
         },
-        features=({"name": "level"}, {"name": "lags", "count": 8}),
+        features=_SCALES,
         scaler="standard",
         settling=200,
     ),
