@@ -3,7 +3,7 @@
 from math import log1p
 
 from services.scoring.guard import patience
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 _ADOPTED_STEPS = 1_130.0
 _CALM_READINGS = 5
@@ -12,7 +12,6 @@ _UNIT = 0.1
 _FARTHEST = 1e12
 
 
-@stored("regime.1", "low", "high", "left_s", "calm")
 class Regime:
     """The range from before a change that the views have begun to learn (see `Guard`), while the change may be a fault.
 
@@ -63,3 +62,6 @@ class Regime:
             return False
         self.left_s = 0.0
         return True
+
+
+register_fields(Regime, "regime.1", "low", "high", "left_s", "calm")
