@@ -80,9 +80,8 @@ class ModelSpec(msgspec.Struct, frozen=True):
 
 
 def _named(name: object, parameters: Mapping[str, Any], **parts: Any) -> PipelineSpec:
-    known = (*BUILT_IN, *known_names(Model))
-    if name not in known:
-        raise InvalidSpec(f"model.name: unknown model {name!r}; known: {_listed(known)}")
+    if name not in MODELS and name not in known_names(Model):
+        raise InvalidSpec(f"model.name: unknown model {name!r}; known: {_listed((*BUILT_IN, *known_names(Model)))}")
     return PipelineSpec.parse({"name": name, **parameters}, **parts)
 
 
