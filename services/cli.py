@@ -263,7 +263,8 @@ def evaluate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, one device each.")],
     *,
     model: Annotated[
-        list[str] | None, typer.Option(help="A model's name; more are compared with the first. Default: bands.")
+        list[str] | None,
+        typer.Option(help="A model's name, or a YAML file; more are compared with the first. Default: bands."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Column of labels. Default: anomaly, label or is_anomaly.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column that is no sensor.")] = None,
@@ -381,6 +382,14 @@ def show(
     from services.console import configuration, ending
 
     ending.run(lambda: configuration.run(markdown=markdown))
+
+
+@config.command()
+def check() -> None:
+    """Read settings, routes, device types with their models, and alert rules, as services do; exit code 0 or 1."""
+    from services.console import doctor, ending
+
+    ending.run(doctor.run_configuration)
 
 
 def main() -> None:

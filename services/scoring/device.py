@@ -1,9 +1,8 @@
 """One device's scorer: a sensor scorer each, a joint scorer, one budget, and what they say together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
 import river
 
 import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
@@ -16,6 +15,7 @@ from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
 from services.scoring.state import State, StateUnreadable, encode, restore
+from services.scoring.views.pipeline import PipelineView
 
 _VERSION = "weir.scorer.2"
 _JOINT_SHARE = 0.2
@@ -28,7 +28,8 @@ _LEAST_ORDINARY = 1e-12
 class DeviceScore(NamedTuple):
     """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
 
-    `adopted`: sensors whose new regime became normal with this message (see `Regime`).
+    `adopted`: sensors whose new regime became normal with this message (see `Regime`). `resets`: River models that
+    broke with this message and began anew (see `PipelineView`).
     """
 
     score: float
@@ -38,6 +39,7 @@ class DeviceScore(NamedTuple):
     progress: float
     sensors: dict[str, SensorScore]
     adopted: tuple[str, ...] = ()
+    resets: int = 0
 
 
 class DeviceScorer:
@@ -70,7 +72,12 @@ class DeviceScorer:
                 if name not in known:
                     self._meet(values)
                     break
-        return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        if self._spec.pipeline is None:
+            return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        before = self._resets(values)
+        score = self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        resets = self._resets(values) - before
+        return score._replace(resets=resets) if resets else score
 
     def _judge(
         self, event_us: int, values: Mapping[str, float], *, learn: bool, stuck: Collection[str], look_together: bool
@@ -155,7 +162,7 @@ class DeviceScorer:
         return [
             _VERSION,
             river.__version__,
-            _fingerprint(self._spec),
+            self._spec.fingerprint(),
             encode(self._budget),
             sensors,
             *self._joint_state(),
@@ -172,7 +179,7 @@ class DeviceScorer:
                 pass
             case _:
                 raise StateUnreadable("not the state of a scorer")
-        expected = [_VERSION, river.__version__, _fingerprint(spec)]
+        expected = [_VERSION, river.__version__, spec.fingerprint()]
         if [version, river_version, fingerprint] != expected:
             raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
@@ -194,11 +201,17 @@ class DeviceScorer:
                     raise StateUnreadable("a sensor's state is a name and what it has learnt")
         return scorer
 
+    def _resets(self, names: Iterable[str]) -> int:
+        resets = 0
+        for name in names:
+            sensor = self._sensors.get(name)
+            if sensor is not None:
+                for view in sensor.views:
+                    if isinstance(view, PipelineView):
+                        resets += view.resets
+        return resets
+
     def _meet(self, values: Mapping[str, float]) -> None:
         for name in sorted(values.keys() - self._sensors.keys()):
             if len(self._sensors) < self._spec.max_sensors:
                 self._sensors[name] = build_sensor(self._spec)
-
-
-def _fingerprint(spec: ModelSpec) -> list[State]:
-    return [*msgspec.structs.astuple(spec)]

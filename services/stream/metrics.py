@@ -55,6 +55,12 @@ class PipelineCollector(Collector):
             "Devices whose models could not be read back and learn anew: Weir, River or a model spec was changed.",
             sum(pipeline.models_rebuilt for pipeline in pipelines),
         )
+        yield GaugeMetricFamily(
+            "weir_stream_model_resets",
+            "River models that broke (a score or forecast that is no finite number) and began anew, since this worker"
+            " started. Rising: the model's parameters do not suit the device; see docs/scoring.md.",
+            sum(pipeline.model_resets for pipeline in pipelines),
+        )
         for name, text, value in (
             ("messages_received", "Messages taken from telemetry.raw.", total.received),
             ("messages_decoded", "Messages whose readings went on.", total.decoded),

@@ -87,6 +87,8 @@ class PartitionPipeline:
         """Sums over all devices of the partition."""
         self.skipped = 0
         """Records that were replayed after a crash and changed nothing."""
+        self.model_resets = 0
+        """River models that broke and began anew."""
         if unknown := sorted({route.decoder for route in routes} - DECODERS.keys()):
             raise ConfigurationError(f"routes name unknown decoders {unknown}; known: {sorted(DECODERS)}")
         self._routes = routes
@@ -367,6 +369,7 @@ class PartitionPipeline:
         older = cleaned.older
         kept_out = [*cleaned.stuck, *older] if older else cleaned.stuck
         scored = device.scorer.update(event_us, cleaned.values, stuck=kept_out)
+        self.model_resets += scored.resets
         out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
         if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(

@@ -25,7 +25,7 @@ from stream_logs import logs
 from schemas import topics
 from services.stream.device_table import Restored
 
-MODELS = ["bands", "gaussian", "half_space_trees"]
+MODELS = ["bands", "gaussian", "half_space_trees", "snarimax"]
 
 
 def final_state(of) -> dict[bytes, bytes]:
