@@ -60,3 +60,8 @@ class Regime:
             return False
         self.left_s = 0.0
         return True
+
+
+def adopted_after(step_s: float) -> float:
+    """How long a change lasts, at the least, until it is adopted, in seconds."""
+    return max(_ADOPTED_STEPS * step_s, patience(step_s))

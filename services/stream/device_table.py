@@ -138,6 +138,18 @@ class DeviceTable:
         self._changed.add(key)
         return device, admitted
 
+    def known(self, key: bytes) -> Device | None:
+        """A device of which something was heard, marked as changed; None: there is none, and none is made."""
+        if _KEY.fullmatch(key) is None or not self._has(key):
+            return None
+        self._changed.add(key)
+        return self._load(key)
+
+    def unplaced(self) -> Device:
+        """What stands in for the device of a record that has none, marked as changed."""
+        self._changed.add(UNPLACED_KEY)
+        return self._load(UNPLACED_KEY)
+
     def why_refused(self, tenant: str) -> str:
         """Which budget is used up, for a person."""
         if self._per_tenant.get(tenant, 0) >= self._most_of_tenant:

@@ -18,6 +18,12 @@ GAPS = Counter(
     " worker started. Rising: devices or the way to Mosquitto lose messages, or Mosquitto was killed.",
     ["reason"],
 )
+MODEL_EVENTS = Counter(
+    "weir_stream_model_events_total",
+    "Model events: regime_adopted, drift, paused, resumed, re_baselined, learning_restarted. Since this worker started."
+    " Many drifts: look at the devices' dashboard, which says what is advised.",
+    ["reason"],
+)
 CHECKPOINTS = Counter(
     "weir_stream_checkpoints_total", "Checkpoints written. Standing while lag grows: the stream is stuck."
 )

@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas import topics
+from schemas import raw, topics
 from schemas.reasons import Reason
 from schemas.telemetry import TimeSource
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.routes import Placed, Rejected, Routes
 from services.scoring.severity import ALARM_LINE
-from services.stream import anomalies
+from services.stream import anomalies, model_events, operator_commands
 from services.stream.arrival import Arrival, RawRecord
 from services.stream.clean import Cleaned, clean
 from services.stream.clock_rules import event_time
@@ -26,6 +26,7 @@ from services.stream.device import Device
 from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, StateChange
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.oversight import paused_score
 from services.stream.records import (
     aggregate_record,
     clean_record,
@@ -117,6 +118,9 @@ class PartitionPipeline:
         find = self._devices.find
         for record in batch:
             arrival = Arrival(record)
+            if raw.OPERATOR_COMMAND in record.headers:
+                self._command(arrival, out)
+                continue
             device, admitted = find(record.key, record.offset, arrival.received_us)
             if record.offset <= device.applied:
                 self.skipped += 1
@@ -126,6 +130,9 @@ class PartitionPipeline:
                 self._begin_slot(device, arrival.received_us, out)
             device.ledger.received += 1
             self.totals.received += 1
+            oversight = device.oversight
+            if oversight.pauses or oversight.restarted:
+                self._oversee(device, arrival, out)
             self._message(device, arrival, admitted=admitted, out=out)
         return out
 
@@ -251,6 +258,44 @@ class PartitionPipeline:
         all_of_it.readings_decoded += readings
         all_of_it.readings_duplicates += repeated_readings
 
+    # ---------------------------------------------------------------------------------------------- operator's hand
+
+    def _command(self, arrival: Arrival, out: list[Output]) -> None:
+        """An operator's command: no message, so that no ledger counts it."""
+        record = arrival.record
+        device = self._devices.known(record.key)
+        owner = device or self._devices.unplaced()
+        if record.offset <= owner.applied:
+            self.skipped += 1
+            return
+        owner.applied = record.offset
+        try:
+            command = operator_commands.read(arrival)
+            if device is None:
+                raise Poison(Reason.WRONG_SHAPE, "operator command for a device that nothing was heard of")
+            identity = model_events.of_record(device, self.partition, record.offset)
+            ends_anomaly = operator_commands.ends_anomaly(command, device)
+            event = operator_commands.apply(command, device, arrival.received_us, identity)
+        except Poison as poison:
+            out.append(Output(topics.DEAD_LETTER, *operator_commands.buried(self.partition, arrival, poison)))
+            return
+        out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
+        if ends_anomaly and device.anomaly is not None:
+            ended = anomalies.end(device.anomaly, device.newest_us, device.whose)
+            device.anomaly, device.closed_us = None, ended.event_us
+            out.append(Output(topics.ANOMALIES, device.key_bytes, ended))
+
+    def _oversee(self, device: Device, arrival: Arrival, out: list[Output]) -> None:
+        """What is due for the models by the time of a message, before it is processed."""
+        identity = model_events.of_record(device, self.partition, arrival.record.offset)
+        if device.oversight.restarted:
+            device.oversight.restarted = False
+            event = model_events.learning_restarted(device, identity, arrival.received_us)
+            out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
+        for name, until_us in device.oversight.end_pauses(arrival.received_us):
+            event = model_events.resumed(device, identity, name, until_us, over=True)
+            out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
+
     # ----------------------------------------------------------------------------------------------------- elements
 
     def _element(
@@ -366,7 +411,21 @@ class PartitionPipeline:
     ) -> None:
         older = cleaned.older
         kept_out = [*cleaned.stuck, *older] if older else cleaned.stuck
-        scored = device.scorer.update(event_us, cleaned.values, stuck=kept_out)
+        values = cleaned.values
+        if device.oversight.pauses:
+            values = device.oversight.unpaused(values)
+            if not values:
+                scored = paused_score(device.scorer.progress)
+                out.append(
+                    Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored))
+                )
+                return
+        scored = device.scorer.update(event_us, values, stuck=kept_out)
+        if scored.adopted:
+            for sensor in scored.adopted:
+                adoption = device.scorer.adoption(sensor)
+                event = model_events.regime_adopted(device, identity, sensor, event_us, adoption)
+                out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
         out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
         if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
