@@ -1,4 +1,4 @@
-"""`telemetry.model-events`: what happened to a device's models, by rule, by an operator's hand, or by itself (drift)."""
+"""`telemetry.model-events`: what happened to a device's models: by rule, by an operator's hand, or by itself."""
 
 from enum import StrEnum
 

@@ -151,7 +151,8 @@ class DeviceScorer:
         """Of a sensor that the latest update named as `adopted`."""
         sensor = self._sensors[name]
         regime = sensor.regime
-        return Adoption(regime.low, regime.high, *sensor.expected, adopted_after(sensor.pace.step_s))
+        low, high = sensor.expected
+        return Adoption(regime.low, regime.high, low, high, adopted_after(sensor.pace.step_s))
 
     def forget(self, name: str) -> None:
         """Let a sensor learn anew, and with it what the sensors are together; the budget stays as it is spent."""

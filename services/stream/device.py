@@ -172,6 +172,7 @@ class Device:
 
     def forget_learnt(self, sensor: str | None) -> None:
         """Let the models of a sensor (None: all of them) learn anew; cleaning, windows and ledger go on."""
+        self.oversight.watch.forget(sensor)
         if sensor is None:
             self.scorer = DeviceScorer(self.kind.model)
         else:

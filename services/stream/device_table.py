@@ -51,6 +51,16 @@ class Restored(NamedTuple):
     values: dict[bytes, bytes]
     stale: frozenset[bytes] = frozenset()
 
+    def starting_with(self, prefix: bytes) -> "Restored":
+        """What has such keys."""
+        keys = [key for key in self.values if key.startswith(prefix)]
+        return Restored({key: self.values[key] for key in keys}, self.stale.intersection(keys))
+
+    def without(self, other: "Restored") -> "Restored":
+        """All but what `other` has."""
+        rest = {key: value for key, value in self.values.items() if key not in other.values}
+        return Restored(rest, self.stale.difference(other.values)) if other.values else self
+
 
 NOTHING_STORED: Final = Restored({})
 

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from schemas.model_event import Step
 from schemas.reasons import Reason
 from services.stream.ledger import Ledger
 from services.stream.pipeline import PartitionPipeline
@@ -61,6 +62,14 @@ class PipelineCollector(Collector):
             "Devices whose models could not be read back and learn anew: River or a model spec was changed.",
             sum(pipeline.models_rebuilt for pipeline in pipelines),
         )
+        drifting = GaugeMetricFamily(
+            "weir_stream_populations_drifting",
+            "Sensors of a tenant's device type that are distributed otherwise than they were, by advised step.",
+            labels=["reason"],
+        )
+        for step in (Step.WATCH, Step.RE_BASELINE):
+            drifting.add_metric([step], sum(pipeline.populations_drifting[step] for pipeline in pipelines))
+        yield drifting
         for name, text, value in (
             ("messages_received", "Messages taken from telemetry.raw.", total.received),
             ("messages_decoded", "Messages whose readings went on.", total.decoded),

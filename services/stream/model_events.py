@@ -5,12 +5,27 @@ after a crash is the same record.
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from schemas.model_event import ModelEvent, ModelEventKind
+from schemas.model_event import DriftTest, ModelEvent, ModelEventKind, Step
 from services.scoring.device import Adoption
+from services.scoring.drift.device_watch import Drift
+from services.scoring.drift.population import Shift
+from services.stream.anomalies import Whose
 from services.stream.device import Device
 from services.stream.oversight import NO_END, WHOLE_DEVICE
+
+_ADVICE: Final = {
+    Step.WATCH: "watch it",
+    Step.RE_BASELINE: "if that is its new normal, re-baseline it (`weir model re-baseline`)",
+    Step.RETIRE_MODEL: "that came back again and again: give it another model",
+}
+_OF_TYPE: Final = {
+    Step.WATCH: "watch it",
+    Step.RE_BASELINE: "look at its devices, and re-baseline those of which that is the new normal",
+    Step.RETIRE_MODEL: "for two weeks now: its ranges and model no longer describe the type; what is usual is learnt "
+    "anew from here on",
+}
 
 
 def of_record(device: Device, partition: int, offset: int) -> str:
@@ -69,6 +84,58 @@ def learning_restarted(device: Device, identity: str, at_us: int) -> ModelEvent:
         "begins anew."
     )
     return _event(ModelEventKind.LEARNING_RESTARTED, device, identity, WHOLE_DEVICE, at_us, said)
+
+
+def drifted(device: Device, identity: str, sensor: str, event_us: int, drift: Drift) -> ModelEvent:
+    """A sensor has left what it is at that hour of the day, or the device's score has risen."""
+    name = device.whose.device
+    if drift.test is DriftTest.PAGE_HINKLEY_SCORE:
+        what = f"{name}: its score has been higher than before for {drift.lasted_h} hours, its model fits worse"
+    else:
+        how = "higher" if drift.rises else "lower"
+        what = (
+            f"{name}: {sensor} has read {how} than usual at the same hours of the day, for {drift.lasted_h} hours now"
+        )
+    return _event(
+        ModelEventKind.DRIFT,
+        device,
+        identity,
+        sensor,
+        event_us,
+        f"{what}; {_ADVICE[drift.step]}.",
+        after_s=drift.lasted_h * 3600.0,
+        test=drift.test,
+        statistic=drift.statistic,
+        threshold=drift.threshold,
+        step=drift.step,
+    )
+
+
+def population_shifted(partition: int, whose: Whose, sensor: str, event_us: int, shift: Shift) -> ModelEvent:
+    """A sensor of a tenant's devices of one type is distributed otherwise than at the same hours of the week."""
+    told = f"{sensor} of the devices of type {whose.device_type}"
+    if shift.step is None:
+        said = f"{told} is distributed again as it was at the same hours of the week (PSI {shift.psi:.2f})."
+    else:
+        measured = f"PSI {shift.psi:.2f}, KS {shift.ks:.2f}"
+        said = (
+            f"{told} is distributed otherwise than at the same hours of the week ({measured}); {_OF_TYPE[shift.step]}."
+        )
+    return ModelEvent(
+        id=f"{whose.tenant}/$:@{partition}:{whose.device_type}:{sensor}:{shift.day}:{shift.test}",
+        kind=ModelEventKind.DRIFT,
+        tenant=whose.tenant,
+        site=f"${partition}",
+        device="$",
+        device_type=whose.device_type,
+        sensor=sensor,
+        event_us=event_us,
+        sentence=said,
+        test=shift.test,
+        statistic=shift.psi,
+        threshold=shift.threshold,
+        step=shift.step,
+    )
 
 
 def _event(

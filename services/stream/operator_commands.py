@@ -5,18 +5,19 @@ device's snapshot. It is no message: no ledger counts it. One that cannot be app
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from schemas import topics
+from schemas.anomaly import Anomaly
 from schemas.dead_letter import DeadLetter
-from schemas.mqtt import ID
 from schemas.model_event import ModelEvent
+from schemas.mqtt import ID
 from schemas.operator import Command, OperatorCommand
 from schemas.reasons import Reason
 from services.runtime.errors import Poison
-from services.stream import model_events
+from services.stream import anomalies, model_events
 from services.stream.arrival import Arrival
 from services.stream.dead_letters import dead_letter
 from services.stream.device import Device
@@ -26,12 +27,31 @@ _KEY: Final = re.compile(rf"{ID.pattern}/{ID.pattern}".encode())
 _decode = msgspec.json.Decoder(OperatorCommand).decode
 
 
-def read(arrival: Arrival) -> OperatorCommand:
-    """The command that a record holds.
+class Obeyed(NamedTuple):
+    """What a command made: events, and anomalies that it ended."""
+
+    events: list[ModelEvent]
+    ended: list[Anomaly]
+
+
+def obey(arrival: Arrival, device: Device | None, partition: int) -> Obeyed:
+    """Do to the device's models what the command says. An open anomaly about what is no longer scored as it was ends.
 
     Raises:
-        Poison: It is none, or does not say when it was given.
+        Poison: It is no command, or nothing that the device has; then nothing was done.
     """
+    command = _read(arrival)
+    if device is None:
+        raise Poison(Reason.WRONG_SHAPE, "operator command for a device that nothing was heard of")
+    sensor = command.sensor
+    if sensor is not None and sensor not in device.sensors:
+        raise Poison(Reason.WRONG_SHAPE, f"operator command for a sensor that the device does not have: {sensor!r:.80}")
+    ended = [] if command.command is Command.RESUME else _end_anomaly(device, sensor)
+    identity = model_events.of_record(device, partition, arrival.record.offset)
+    return Obeyed([_apply(command, device, arrival.received_us, identity)], ended)
+
+
+def _read(arrival: Arrival) -> OperatorCommand:
     if not arrival.received_us:
         raise Poison(Reason.WRONG_SHAPE, "an operator command without the time at which it was given (`received-at`)")
     try:
@@ -40,17 +60,8 @@ def read(arrival: Arrival) -> OperatorCommand:
         raise Poison(Reason.WRONG_SHAPE, f"no operator command: {error}") from None
 
 
-def apply(command: OperatorCommand, device: Device, at_us: int, identity: str) -> ModelEvent:
-    """Do to the device's models what the command says; what happened, under an id that begins with `identity`.
-
-    Open anomalies are left to the caller (see `ends_anomaly`).
-
-    Raises:
-        Poison: The device has no such sensor; nothing was done.
-    """
+def _apply(command: OperatorCommand, device: Device, at_us: int, identity: str) -> ModelEvent:
     sensor = command.sensor
-    if sensor is not None and sensor not in device.sensors:
-        raise Poison(Reason.WRONG_SHAPE, f"operator command for a sensor that the device does not have: {sensor!r:.80}")
     name = WHOLE_DEVICE if sensor is None else sensor
     oversight = device.oversight
     if command.command is Command.PAUSE:
@@ -63,12 +74,13 @@ def apply(command: OperatorCommand, device: Device, at_us: int, identity: str) -
     return model_events.re_baselined(device, identity, name, at_us, by=command.by, reason=command.reason)
 
 
-def ends_anomaly(command: OperatorCommand, device: Device) -> bool:
-    """Whether the device's open anomaly is about what the command takes away from scoring."""
-    if device.anomaly is None or command.command is Command.RESUME:
-        return False
-    culprits = device.anomaly.culprits
-    return command.sensor is None or (bool(culprits) and culprits[0].sensor == command.sensor)
+def _end_anomaly(device: Device, sensor: str | None) -> list[Anomaly]:
+    known = device.anomaly
+    if known is None or (sensor is not None and not (known.culprits and known.culprits[0].sensor == sensor)):
+        return []
+    ended = anomalies.end(known, device.newest_us, device.whose)
+    device.anomaly, device.closed_us = None, ended.event_us
+    return [ended]
 
 
 def buried(partition: int, arrival: Arrival, poison: Poison) -> tuple[bytes, DeadLetter]:

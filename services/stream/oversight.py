@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.telemetry import ModelState, Severity
 from services.scoring.device import DeviceScore
+from services.scoring.drift.device_watch import DeviceWatch
 
 WHOLE_DEVICE: Final = ""
 """In the place of a sensor."""
@@ -21,11 +22,13 @@ NO_END: Final = 2**53
 class Oversight(msgspec.Struct, array_like=True):
     """`pauses`: sensor (or `WHOLE_DEVICE`) -> received time at which its pause ends.
 
-    `restarted`: the stored models could not be read and learn anew, which nobody was told yet.
+    `restarted`: the stored models could not be read and learn anew, which nobody was told yet. `watch`:
+    of the device's drift.
     """
 
     pauses: dict[str, int] = {}
     restarted: bool = False
+    watch: DeviceWatch = msgspec.field(default_factory=DeviceWatch)
 
     def pause(self, name: str, at_us: int, for_s: int | None) -> int | None:
         """From now on neither score nor learn; returns the end, None: there is none. A later pause replaces it."""
