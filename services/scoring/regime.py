@@ -9,6 +9,7 @@ _ADOPTED_STEPS = 1_130.0
 _CALM_READINGS = 5
 _WEIGHT = 2.0
 _UNIT = 0.1
+_FARTHEST = 1e12
 
 
 @stored("regime.1", "low", "high", "left_s", "calm")
@@ -47,7 +48,9 @@ class Regime:
         """How far the mean of the latest readings lies outside the old range."""
         outside = max(mean - self.high, self.low - mean)
         width = self.high - self.low
-        return _WEIGHT * log1p(outside / width / _UNIT) if outside > 0.0 and width > 0.0 else 0.0
+        if outside <= 0.0 or width <= 0.0:
+            return 0.0
+        return _WEIGHT * log1p(min(outside / width / _UNIT, _FARTHEST))
 
     def pass_time(self, elapsed_s: float, *, back: bool) -> bool:
         """Take a reading's time; whether the change is adopted with it. `back`: it lies within the old range."""
