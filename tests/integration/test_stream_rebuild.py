@@ -15,7 +15,15 @@ from services.runtime import kafka as clients
 from services.runtime.settings import KafkaSettings
 from services.stream import recovery
 
-DERIVED = (topics.CLEAN, topics.SCORES, topics.AGGREGATES, topics.ANOMALIES, topics.GAPS, topics.DEAD_LETTER)
+DERIVED = (
+    topics.CLEAN,
+    topics.SCORES,
+    topics.AGGREGATES,
+    topics.ANOMALIES,
+    topics.MODEL_EVENTS,
+    topics.GAPS,
+    topics.DEAD_LETTER,
+)
 
 
 def state_of(settings: KafkaSettings) -> dict[tuple[int, bytes], bytes]:

@@ -70,8 +70,8 @@ class SensorWatch(msgspec.Struct, array_like=True):
     hour: int = 0
     total: float = 0.0
     count: int = 0
-    usual: bytearray = msgspec.field(default_factory=lambda: bytearray(_FLOAT.size * KINDS_OF_HOUR))
-    visits: bytearray = msgspec.field(default_factory=lambda: bytearray(KINDS_OF_HOUR))
+    usual: bytearray = bytearray()
+    visits: bytearray = bytearray()
     scale: float = 0.0
     seen: int = 0
     test: PageHinkley = msgspec.field(default_factory=PageHinkley)
@@ -82,6 +82,10 @@ class SensorWatch(msgspec.Struct, array_like=True):
 
         `score_drifted`: hour of the latest drift of the device's score, 0: none.
         """
+        if not self.visits:
+            # Not before an hour is over: names that somebody invents must cost little.
+            self.usual = bytearray(_FLOAT.size * KINDS_OF_HOUR)
+            self.visits = bytearray(KINDS_OF_HOUR)
         kind = kind_of_hour(hour)
         visits = self.visits[kind]
         if not visits:

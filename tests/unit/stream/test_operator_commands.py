@@ -168,7 +168,7 @@ def test_pauses_live_on_in_the_state_and_a_replayed_command_is_applied_once():
     uncut = pipeline()
     expected = bytes_of(uncut.process(records))
     state, outputs = StateTopic(), []
-    for begin, end in ((0, 151), (151, 170), (160, 190), (140, 230)):
+    for begin, end in ((0, 151), (150, 170), (160, 190), (140, 230)):
         worker = pipeline(restored=state.read())
         outputs += bytes_of(worker.process(records[begin:end]))
         state.checkpoint(worker)
