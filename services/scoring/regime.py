@@ -3,7 +3,7 @@
 from math import log1p
 
 from services.scoring.guard import patience
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 _ADOPTED_STEPS = 1_130.0
 _CALM_READINGS = 5
@@ -12,7 +12,6 @@ _UNIT = 0.1
 _FARTHEST = 1e12
 
 
-@stored("regime.1", "low", "high", "left_s", "calm")
 class Regime:
     """The range from before a change that the views have begun to learn (see `Guard`), while the change may be a fault.
 
@@ -68,3 +67,6 @@ class Regime:
 def adopted_after(step_s: float) -> float:
     """How long a change lasts, at the least, until it is adopted, in seconds."""
     return max(_ADOPTED_STEPS * step_s, patience(step_s))
+
+
+register_fields(Regime, "regime.1", "low", "high", "left_s", "calm")
