@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from schemas.operator import Command
 from schemas.reasons import Reason, Stage
 from services.runtime import core, process
 from services.runtime.errors import ExitCode
@@ -368,6 +369,67 @@ def replay_dead_letters(
         return run.replay(run.ReplayOptions(ids=tuple(ids or ()), choice=choice, again=again, dry_run=dry_run, yes=yes))
 
     ending.run(command)
+
+
+model = typer.Typer(help="A person's hand on devices' models: pause, resume, re-baseline.", no_args_is_help=True)
+app.add_typer(model, name="model", rich_help_panel=LOOK)
+
+_WHOSE = Annotated[str, typer.Argument(metavar="TENANT/DEVICE")]
+_SENSOR = Annotated[str | None, typer.Option(help="This sensor only.")]
+_WHY = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands in the event.")]
+
+
+@model.command("pause")
+def pause_model(
+    device: _WHOSE,
+    *,
+    sensor: _SENSOR = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="So long: 90s, 15m, 2h, 7d. Default: until resumed.")
+    ] = None,
+    reason: _WHY = "",
+) -> None:
+    """Neither score nor learn a device, for maintenance: its readings are stored and aggregated, no anomaly opens."""
+    from services.console import ending, model_control
+    from services.console.times import parse_duration
+
+    def command() -> int:
+        for_us = None if for_ is None else parse_duration(for_)
+        return model_control.give(device, Command.PAUSE, sensor=sensor, for_us=for_us, reason=reason)
+
+    ending.run(command)
+
+
+@model.command("resume")
+def resume_model(device: _WHOSE, *, sensor: _SENSOR = None, reason: _WHY = "") -> None:
+    """End a pause: with a sensor that sensor's, else all of the device's."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.give(device, Command.RESUME, sensor=sensor, reason=reason))
+
+
+@model.command("re-baseline")
+def re_baseline_model(device: _WHOSE, *, sensor: _SENSOR = None, reason: _WHY = "") -> None:
+    """Let a device's models (or one sensor's) forget what they have learnt, and learn anew."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.give(device, Command.RE_BASELINE, sensor=sensor, reason=reason))
+
+
+@model.command("list")
+def list_paused_models(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """List what is paused, as of the last checkpoint."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.list_(as_json=as_json))
+
+
+@model.command("show")
+def show_model(device: _WHOSE) -> None:
+    """Show what of a device is paused, and the last events of its models."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.show(device))
 
 
 config = typer.Typer(help="What Weir is told.", no_args_is_help=True)

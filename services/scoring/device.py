@@ -11,6 +11,7 @@ from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
 from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
 from services.scoring.joint import JointScorer
+from services.scoring.regime import adopted_after
 from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
@@ -40,6 +41,16 @@ class DeviceScore(NamedTuple):
     sensors: dict[str, SensorScore]
     adopted: tuple[str, ...] = ()
     resets: int = 0
+
+
+class Adoption(NamedTuple):
+    """A new regime that became normal: the sensor's range before and now, and how long the change had lasted."""
+
+    old_low: float
+    old_high: float
+    new_low: float | None
+    new_high: float | None
+    after_s: float
 
 
 class DeviceScorer:
@@ -135,6 +146,25 @@ class DeviceScorer:
         if joint is not None:
             joint.pace.latest_us, joint.pace.step_s = pace
         return score
+
+    @property
+    def progress(self) -> float:
+        """How far learning has come, in [0, 1], in the sensor that has come farthest."""
+        return max((sensor.progress for sensor in self._sensors.values()), default=0.0)
+
+    def adoption(self, name: str) -> Adoption:
+        """Of a sensor that the latest update named as `adopted`."""
+        sensor = self._sensors[name]
+        regime = sensor.regime
+        low, high = sensor.expected
+        return Adoption(regime.low, regime.high, low, high, adopted_after(sensor.pace.step_s))
+
+    def forget(self, name: str) -> None:
+        """Let a sensor learn anew, and with it what the sensors are together; the budget stays as it is spent."""
+        self._sensors.pop(name, None)
+        if self._joint is not None:
+            self._joint = JointScorer()
+            self._joint_quiet = Quiet()
 
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
