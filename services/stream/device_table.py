@@ -51,6 +51,10 @@ class Restored(NamedTuple):
     values: dict[bytes, bytes]
     stale: frozenset[bytes] = frozenset()
 
+    def without(self, key: bytes) -> "Restored":
+        """All of it but `key`."""
+        return Restored({k: v for k, v in self.values.items() if k != key}, self.stale - {key})
+
 
 NOTHING_STORED: Final = Restored({})
 

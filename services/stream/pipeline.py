@@ -26,6 +26,7 @@ from services.stream.device import Device
 from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, StateChange
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.priors import PRIORS_KEY, PartitionPriors
 from services.stream.records import (
     aggregate_record,
     clean_record,
@@ -93,11 +94,13 @@ class PartitionPipeline:
         self._sensors = SensorBudget(
             budgets.sensors_per_device, budgets.sensors_per_tenant, budgets.sensors_per_partition
         )
+        priors = restored.values.get(PRIORS_KEY)
+        self._priors = PartitionPriors(priors, is_stale=PRIORS_KEY in restored.stale)
         self._devices = DeviceTable(
             types,
             budgets.devices_per_tenant,
             budgets.devices_per_partition,
-            restored=restored,
+            restored=restored.without(PRIORS_KEY),
             totals=self.totals,
             sensors=self._sensors,
         )
@@ -131,7 +134,7 @@ class PartitionPipeline:
 
     def take_changes(self) -> list[StateChange]:
         """The state that has changed since the last call, to be written before the offset is committed."""
-        return self._devices.take_changes()
+        return [*self._priors.take_change(), *self._devices.take_changes()]
 
     def take_expired(self) -> list[bytes]:
         """Keys of state that is no longer needed; to be removed from the topic *after* the commit.
@@ -343,7 +346,7 @@ class PartitionPipeline:
             self._aggregates(device, emitted, out)
         if values and not late and (replay is None or replay.readings is None):
             # Part of a message would hide the score of the whole, which stands at the same time.
-            self._score(device, identity, event_us, element.seq, cleaned, out)
+            self._score(device, identity, offset, event_us, element.seq, cleaned, out)
         return True
 
     def _seen(
@@ -362,11 +365,18 @@ class PartitionPipeline:
         return seen is Seen.DUPLICATE
 
     def _score(
-        self, device: Device, identity: str, event_us: int, seq: int | None, cleaned: Cleaned, out: list[Output]
+        self,
+        device: Device,
+        identity: str,
+        offset: int,
+        event_us: int,
+        seq: int | None,
+        cleaned: Cleaned,
+        out: list[Output],
     ) -> None:
         older = cleaned.older
-        kept_out = [*cleaned.stuck, *older] if older else cleaned.stuck
-        scored = device.scorer.update(event_us, cleaned.values, stuck=kept_out)
+        prior = self._priors.of(device.kind.name, offset)
+        scored = device.scorer.update(event_us, cleaned.values, stuck=cleaned.stuck, older=older, prior=prior)
         out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
         if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
