@@ -53,10 +53,16 @@ def faults(runs: int) -> Iterator[Finding]:
             yield Finding(what, f"{found:.1%}", "at least 90%", found >= 0.9)
     for step_s in PACES_S:
         found = sum(measures.long_fault_is_scored_at_its_end(step_s, seed) for seed in range(runs)) / runs
-        yield Finding(f"fault of 1,000 readings, every {step_s} s, is one at its end", f"{found:.0%}", "100%", found == 1)
+        yield Finding(
+            f"fault of 1,000 readings, every {step_s} s, is one at its end", f"{found:.0%}", "100%", found == 1
+        )
         stated_s = max(ADOPTION_S, ADOPTION_STEPS * step_s)
-        late = max(measures.adopted_after_s(step_s, seed, 1.2 * stated_s) for seed in range(max(1, runs // 4))) / stated_s
-        yield Finding(f"new regime, every {step_s} s, is adopted", f"{late:.2f} of the time", "1 (5% more)", late <= 1.05)
+        late = (
+            max(measures.adopted_after_s(step_s, seed, 1.2 * stated_s) for seed in range(max(1, runs // 4))) / stated_s
+        )
+        yield Finding(
+            f"new regime, every {step_s} s, is adopted", f"{late:.2f} of the time", "1 (5% more)", late <= 1.05
+        )
 
 
 def disturbances(runs: int) -> Iterator[Finding]:
@@ -100,7 +106,10 @@ def main(parts: list[str], runs: int) -> bool:
         measure: Callable[[int], Iterator[Finding]] = PARTS[part]
         for finding in measure(runs):
             kept = kept and finding.is_kept
-            print(f"| {finding.what} | {finding.figure} | {finding.promised} | {'' if finding.is_kept else 'NO'} |", flush=True)
+            print(
+                f"| {finding.what} | {finding.figure} | {finding.promised} | {'' if finding.is_kept else 'NO'} |",
+                flush=True,
+            )
     return kept
 
 
