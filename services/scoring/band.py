@@ -6,6 +6,8 @@ from typing import Final
 from services.scoring.state import register_fields
 
 _LEAST_UNIT: Final = 0.1
+_FEWEST_INDEPENDENT: Final = 6.0
+_MOST_INDEPENDENT: Final = 1_000.0
 _FARTHEST: Final = 1e12
 
 
@@ -18,7 +20,9 @@ class Band:
 
         u = max(0.1, ln(2 / (allowance n)) / (2 ln(n / 2)))
 
-    so a young range on a fast signal asks for more than an old one. (The idea of a record as anomaly is extreme value
+    so a young range on a fast signal asks for more than an old one. n counts up to 1,000: a range that forgets hardly
+    widens beyond, and at a reading a second the views, which then all see the same, would take each record for news.
+    (The idea of a record as anomaly is extreme value
     theory's, as in SPOT: Siffer et al. 2017; the forgetting range is ours.)
 
     `span`: successive values share this many readings (a rolling mean's length): n counts independent values.
@@ -66,7 +70,7 @@ class Band:
         expected = allowance * count
         if expected >= 2.0:
             return _LEAST_UNIT
-        independent = max(count / self.span, 6.0)
+        independent = min(max(count / self.span, _FEWEST_INDEPENDENT), _MOST_INDEPENDENT)
         return max(_LEAST_UNIT, log(2.0 / max(expected, 1e-300)) / (2.0 * log(independent / 2.0)))
 
     def learn(self, value: float, learnt: int) -> None:

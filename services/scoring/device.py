@@ -64,15 +64,13 @@ class DeviceScorer:
         values: Mapping[str, float],
         *,
         learn: bool = True,
-        stuck: Collection[str] = (),
-        older: Collection[str] = (),
+        left_out: Collection[str] = (),
         prior: TypePrior | None = None,
     ) -> DeviceScore:
         """Score the readings of one message at `event_us` (unix µs), then learn them.
 
-        `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `stuck`, which
-        stand still, or in `older`, of which a newer reading was seen before. `prior`: of the device's type; it also
-        learns from this device.
+        `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `left_out` (a
+        newer reading was seen before). `prior`: of the device's type; it also learns from this device.
         """
         known = self._sensors
         if learn:
@@ -80,14 +78,9 @@ class DeviceScorer:
                 if name not in known:
                     self._meet(values, prior)
                     break
-        left_out = [*stuck, *older] if older else stuck
         score = self._judge(event_us, values, learn=learn, left_out=left_out, look_together=learn)
-        if learn:
-            for name in stuck:
-                if name in values and name in known:
-                    known[name].stand_still()
-            if prior is not None and self._pupils:
-                self._teach(prior)
+        if learn and prior is not None and self._pupils:
+            self._teach(prior)
         return score
 
     def _judge(

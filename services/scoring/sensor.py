@@ -13,7 +13,6 @@ from services.scoring.regime import Regime
 from services.scoring.severity import ALARM_LINE
 from services.scoring.state import register_fields
 from services.scoring.views.level import LevelView
-from services.scoring.views.run import RunView
 from services.scoring.views.view import Moment, View
 
 _FIRST_READINGS: Final = 32
@@ -50,7 +49,6 @@ class SensorScorer:
         "_level",
         "_moment",
         "_of_type",
-        "_run",
         "adopted",
         "centre",
         "evidence",
@@ -91,10 +89,6 @@ class SensorScorer:
         self.reach = 0.0
         self.teaches = False
         self._level = level
-        self._run: RunView | None = None
-        for view in others:
-            if isinstance(view, RunView):
-                self._run = view
         self._of_type: Band | None = None
         self._moment = Moment(self.centre)
 
@@ -162,11 +156,6 @@ class SensorScorer:
                 far = self._widths_outside(value) > _FAR_WIDTHS
                 self._guarded_learn(value, suspect=far or own >= line, far=far, ready=True, frequent=frequent)
         return self.evidence
-
-    def stand_still(self) -> None:
-        """The latest reading was not to be learnt, as the sensor is stuck: how long it stands still counts all the same."""
-        if self._run is not None:
-            self._run.stand_still()
 
     @property
     def own_reach(self) -> float:

@@ -376,7 +376,7 @@ class PartitionPipeline:
     ) -> None:
         older = cleaned.older
         prior = self._priors.of(device.kind.name, offset)
-        scored = device.scorer.update(event_us, cleaned.values, stuck=cleaned.stuck, older=older, prior=prior)
+        scored = device.scorer.update(event_us, cleaned.values, left_out=older, prior=prior)
         out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
         if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(

@@ -62,11 +62,6 @@ class RunView(View):
         """See `Band.release`."""
         self.band.release(part, widths)
 
-    def stand_still(self) -> None:
-        """The reading whose evidence was asked last is not to be learnt; if it is one more of the run, it counts."""
-        if self._next_length > 1:
-            self.length = self._next_length
-
     def _push(self) -> None:
         self.length = self._next_length
         self.value = self._value
