@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 import river
 
+import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor

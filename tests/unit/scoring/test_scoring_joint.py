@@ -112,7 +112,7 @@ def test_what_has_not_moved_for_weeks_is_scored():
         scorer.update(START_US + i * SECOND_US, dict.fromkeys(NAMES, 1.0))
     joint = scorer._joint  # where a month of the same readings takes it
     joint.largest = 0.0
-    joint.means = joint.window.mean(0)
+    joint.means = [sum(column) / len(column) for column in joint.window]
     assert scorer.update(START_US + 500 * SECOND_US, dict.fromkeys(NAMES, 1.0)).score < 0.5
     assert 0.0 <= scorer.update(START_US + 501 * SECOND_US, dict.fromkeys(NAMES, 9.0)).score <= 1.0
     assert sum(culprit.share for culprit in scorer.culprits()) == pytest.approx(1.0)
@@ -136,6 +136,24 @@ def test_a_fault_is_scored_to_its_end_and_for_five_rows_after_it_at_most(size):
     over = [i for i, v in during_and_after(size) if scorer.update(START_US + i * SECOND_US, v).score >= 0.5]
     assert set(range(706, 740)) <= set(over)
     assert max(over) <= 740 + 5
+
+
+def test_the_few_rows_after_a_fault_score_no_higher_than_fifteen_would():
+    after = never = 0.0
+    for seed in range(3):
+        learnt = trained(seed, readings=500)[0].to_state()
+        for repeat in range(4):
+            struck, calm = (DeviceScorer.from_state(ModelSpec(), learnt) for _ in range(2))
+            rng = random.Random(10 * seed + repeat)
+            for i in range(500, 540):
+                values = row(rng, i)
+                off = {**values, "s0": values["s0"] + (8.0 if i < 530 else 0.0)}
+                struck.update(START_US + i * SECOND_US, off)
+                calm.update(START_US + i * SECOND_US, values)
+                if i >= 534:
+                    after += struck._joint.score
+                    never += calm._joint.score
+    assert after < 1.25 * never
 
 
 def test_a_fault_that_comes_back_soon_is_scored_again():
