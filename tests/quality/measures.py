@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from types import MappingProxyType
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.quality.clean_signals import DAY_S, WEEK_S, clean_signal
 from tests.quality.devices import SENSORS, Device, Row, coupled, noise
 
 WITHIN_READINGS = 6
-SETTLED_AFTER = 20
+SETTLED_AFTER = 80
 """Messages after a disturbance that still have it in their averages."""
 
 
@@ -57,15 +58,25 @@ def long_fault_is_scored_at_its_end(step_s: float, seed: int, readings: int = 1_
 
 
 def adopted_after_s(step_s: float, seed: int, longest_s: float) -> float:
-    """Seconds until a lasting step is adopted and no longer scored as a fault; inf if it never was."""
+    """Seconds until a lasting step is no longer scored as a fault; inf if it was not adopted within `longest_s`."""
     numbers = np.random.default_rng([seed, 4])
     device = Device(step_s)
     device.scores(noise(numbers, 3_000))
+    adopted, latest = False, 0
     for i, said in enumerate(device.told(noise(numbers, int(longest_s / step_s), 30.0))):
-        if said.adopted:
-            later = device.scores(noise(numbers, 300, 30.0))
-            return (i + 1) * step_s if max(later[100:]) < ALARM_LINE else float("inf")
-    return float("inf")
+        adopted = adopted or bool(said.adopted)
+        if said.score >= ALARM_LINE:
+            latest = i
+    return (latest + 1) * step_s if adopted else float("inf")
+
+
+def stuck_is_found(kind: str, step_s: float, seed: int, history: int = 2_000) -> bool:
+    """Whether a sensor that stands still raises an alarm within its patience: 200 readings, or five of its longest runs."""
+    _, values = clean_signal(kind, step_s, seed, history * step_s / DAY_S)
+    device = Device(step_s)
+    device.scores([{"flow": value} for value in values])
+    patience = max(200, 5 * max(len(list(run)) for _, run in groupby(values)))
+    return bool(device.alarms([{"flow": values[-1]}] * patience))
 
 
 def _nan(rows: list[Row], at: int) -> None:
@@ -109,7 +120,7 @@ DISTURBANCES: Mapping[str, Callable[[list[Row], int], None]] = MappingProxyType(
 def poisoning(what: str, seed: int, history: int = 1_000, after: int = 1_000) -> tuple[float, float]:
     """By how much later scores differ, at most, from those of a device that it did not befall: device's, sensors'.
 
-    "Later" begins 20 messages after the disturbance, where it ends. Only sensors that both devices have are compared.
+    "Later" begins 80 messages after the disturbance, where it ends. Only sensors that both devices have are compared.
     """
     until = history + (200 if "200" in what else 1) + SETTLED_AFTER
     clean, disturbed = (coupled(np.random.default_rng([seed, 5]), until + after) for _ in range(2))

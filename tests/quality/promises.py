@@ -8,12 +8,14 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
+from pathlib import Path
 from typing import NamedTuple
 
 from services.scoring.spec import DEFAULT_SPEC
 from tests.quality import measures
 from tests.quality.clean_signals import KINDS
 from tests.quality.measures import WITHIN_READINGS
+from tests.quality.recordings import read, rows_that_differ
 
 PACES_S = (600, 60, 1)
 ADOPTION_STEPS = 1_130
@@ -65,6 +67,16 @@ def faults(runs: int) -> Iterator[Finding]:
         )
 
 
+def stuck(runs: int) -> Iterator[Finding]:
+    """Sensors that stand still."""
+    for kind in ("noise", "cycles", "quantised"):
+        for step_s in PACES_S:
+            found = sum(measures.stuck_is_found(kind, step_s, seed) for seed in range(runs)) / runs
+            yield Finding(
+                f"stuck {kind}, every {step_s} s, found in its patience", f"{found:.0%}", "95%", found >= 0.95
+            )
+
+
 def disturbances(runs: int) -> Iterator[Finding]:
     """What must not poison a model."""
     for what in measures.DISTURBANCES:
@@ -88,6 +100,7 @@ def culprits(runs: int) -> Iterator[Finding]:
 PARTS = MappingProxyType(
     {
         "faults": faults,
+        "stuck": stuck,
         "disturbances": disturbances,
         "culprits": culprits,
         "clean-600s": lambda runs: clean(600, runs),
@@ -116,6 +129,11 @@ def main(parts: list[str], runs: int) -> bool:
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    arguments.add_argument("--recordings", nargs="+", type=Path, help="only send these CSV files through the stream")
     arguments.add_argument("--runs", type=int, default=20, help="seeds (times ten for steps, times two for drifts)")
     chosen = arguments.parse_args()
+    if chosen.recordings:
+        different = {path: rows_that_differ(read(path)) for path in chosen.recordings}
+        wrong = {str(path): rows for path, rows in different.items() if rows}
+        sys.exit(f"the stream differs from the scorer alone in {wrong}" if wrong else 0)
     sys.exit(not main(chosen.only, chosen.runs))

@@ -18,8 +18,13 @@ _NO_READINGS = frozenset({"changepoint"})
 
 
 def read(path: Path) -> Series:
-    """A file of NAB (`timestamp,value`) or SKAB (`datetime;...;anomaly;changepoint`), or any of that form."""
-    return read_series(path, ignore=_NO_READINGS)
+    """A file of NAB (`timestamp,value`) or SKAB (`datetime;...;anomaly;changepoint`), or any of that form.
+
+    Blanks in sensors' names, which the stream would refuse, become `_`.
+    """
+    series = read_series(path, ignore=_NO_READINGS)
+    rows = [row._replace(values={name.replace(" ", "_"): v for name, v in row.values.items()}) for row in series.rows]
+    return series._replace(rows=rows)
 
 
 def through_the_stream(series: Series, batch: int = 500) -> Iterator[DeviceScore]:
