@@ -17,7 +17,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED = (
-    # What is done for each reading. The decision's page says what each gains, and what was tried and gains nothing.
+    # What is done for each reading, and gains by it. What has a class with keywords (a Struct with `array_like=True`)
+    # cannot be compiled: mypyc forgets them.
     "services.scoring.band",
     "services.scoring.calibration",
     "services.scoring.centre",
@@ -67,7 +68,8 @@ class BuildCore(build_ext):
     def run(self) -> None:
         """Compile, or say in one line why not."""
         roots = [Path(self.build_lib), *([Path()] if self.inplace else [])]
-        wanted = {"mypy": version("mypy"), "sources": _digests()}
+        made_by = hashlib.sha256(Path("setup.py").read_bytes()).hexdigest()
+        wanted = {"mypy": version("mypy"), "made_by": made_by, "sources": _digests()}
         if self.inplace and _is_current(wanted):
             return
         for root in roots:
@@ -104,7 +106,7 @@ class BuildCore(build_ext):
             target_dir=self.build_temp,
         )
         for extension in extensions:
-            extension.extra_compile_args += FLAGS
+            extension.extra_compile_args = [*extension.extra_compile_args, *FLAGS]
         self.distribution.ext_modules = extensions
         self.swig_opts = None  # as before the first time: `finalize_options` splits it
         self.finalize_options()

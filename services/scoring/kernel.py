@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Mapping, Sequence
 from math import erf, sqrt
-from typing import Final
+from typing import Any, Final
 
 _ROOT_OF_2: Final = sqrt(2.0)
 _SMALL_PART: Final = 0.1
@@ -55,6 +55,16 @@ class GaussianKernel(Kernel):
         mean = self.mean = before + (1.0 / n) * (level - before)
         self.squares += (level - before) * (level - mean)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # River's models are copied and pickled by what they hold; a compiled class says by itself how.
+        return _gaussian_kernel, (self.grace_period, self.n, self.mean, self.squares)
+
+
+def _gaussian_kernel(grace_period: int, n: float, mean: float, squares: float) -> GaussianKernel:
+    kernel = GaussianKernel(grace_period)
+    kernel.n, kernel.mean, kernel.squares = n, mean, squares
+    return kernel
+
 
 class Forest:
     """The splits of half-space trees. They follow from a seed, so all sensors of a model share one.
@@ -75,6 +85,9 @@ class Forest:
         self.features = list(features)
         self.thresholds = list(thresholds)
         self.checksum = checksum
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Forest, (self.names, self.trees, self.features, self.thresholds, self.checksum)
 
 
 class TreesKernel(Kernel):
@@ -210,3 +223,14 @@ class TreesKernel(Kernel):
             first, last = 2 * first + 1, 2 * last + 2
         start = tree * (inner + 1) - inner
         return sum(self.latest[start + first : start + last + 1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        learnt = self.masses(self.latest), self.masses(self.reference), self.counter, self.is_first
+        return _trees_kernel, (self.forest, self.window, learnt)
+
+
+def _trees_kernel(forest: Forest, window: int, learnt: tuple[list[int], list[int], int, bool]) -> TreesKernel:
+    kernel = TreesKernel(forest, window)
+    latest, reference, counter, is_first = learnt
+    kernel.restore(latest, reference, counter, is_first=is_first)
+    return kernel

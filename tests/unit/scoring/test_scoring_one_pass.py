@@ -1,5 +1,7 @@
 """River's models with our inner loop give River's numbers, to the last bit."""
 
+import copy
+import pickle
 import random
 
 import pytest
@@ -87,3 +89,18 @@ def test_a_clone_has_the_parameters_and_nothing_learnt(model):
     clone = model.clone()
     assert clone._get_params() == model._get_params()
     assert encode(clone) == encode(type(model)(**model._get_params()))
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_goes_on_alike_and_apart(again):
+    rng = random.Random(4)
+    model = OnePassTrees(3, 4, 20, seed=2)
+    for _ in range(50):
+        model.learn_one({"a": rng.random(), "b": rng.random()})
+    before, other = encode(model), again(model)
+    assert encode(other) == before
+    other.learn_one({"a": 0.1, "b": 0.9})
+    assert encode(model) == before
+    gaussian = OnePassGaussian()
+    gaussian.learn_one(None, 3.0)
+    assert encode(again(gaussian)) == encode(gaussian)
