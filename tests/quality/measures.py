@@ -71,7 +71,7 @@ def adopted_after_s(step_s: float, seed: int, longest_s: float) -> float:
 
 
 def stuck_is_found(kind: str, step_s: float, seed: int, history: int = 2_000) -> bool:
-    """Whether a sensor that stands still raises an alarm within its patience: 200 readings, or five of its longest runs."""
+    """Whether a sensor that stands still alarms within its patience: 200 readings, or five of its longest runs."""
     _, values = clean_signal(kind, step_s, seed, history * step_s / DAY_S)
     device = Device(step_s)
     device.scores([{"flow": value} for value in values])

@@ -7,8 +7,8 @@ where a promise is not kept.
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from types import MappingProxyType
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from services.scoring.spec import DEFAULT_SPEC
