@@ -6,6 +6,8 @@ from typing import Final
 from services.scoring.state import register_fields
 
 _LEAST_UNIT: Final = 0.1
+_FEWEST_INDEPENDENT: Final = 6.0
+_MOST_INDEPENDENT: Final = 1_000.0
 _FARTHEST: Final = 1e12
 
 
@@ -16,10 +18,11 @@ class Band:
     clean data is expected to reach. For tails that fall like exp(-|x|), a range over n independent values is left by o
     widths with probability (2 / n) (n / 2)^(-2 o); setting that equal to the share of values that may alarm gives
 
-        u = max(0.1, ln(2 / (allowance n)) / (2 ln(n / 2)))
+        u = max(0.1, ln(2 / (allowance n)) / (2 ln(min(n, 1000) / 2)))
 
-    so a young range on a fast signal asks for more than an old one. (The idea of a record as anomaly is extreme value
-    theory's, as in SPOT: Siffer et al. 2017; the forgetting range is ours.)
+    so a young range on a fast signal asks for more than an old one. (Beyond a thousand values a range that forgets
+    hardly widens; at a reading a second, where all views see the same, each record would raise an alarm. The idea of a
+    record as anomaly is extreme value theory's, as in SPOT: Siffer et al. 2017; the forgetting range is ours.)
 
     `span`: successive values share this many readings (a rolling mean's length): n counts independent values.
     `silent`: values that must be learnt before the range says anything. `one_sided`: for quantities that are never
@@ -66,7 +69,7 @@ class Band:
         expected = allowance * count
         if expected >= 2.0:
             return _LEAST_UNIT
-        independent = max(count / self.span, 6.0)
+        independent = min(max(count / self.span, _FEWEST_INDEPENDENT), _MOST_INDEPENDENT)
         return max(_LEAST_UNIT, log(2.0 / max(expected, 1e-300)) / (2.0 * log(independent / 2.0)))
 
     def learn(self, value: float, learnt: int) -> None:

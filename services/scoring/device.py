@@ -11,6 +11,7 @@ from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
 from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
 from services.scoring.joint import JointScorer
+from services.scoring.prior import TEACHES_AFTER, TypePrior
 from services.scoring.regime import adopted_after
 from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
@@ -60,7 +61,7 @@ class DeviceScorer:
     shared out evenly among its sensors. The device is ready when any sensor is.
     """
 
-    __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_sensors", "_spec")
+    __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_pupils", "_sensors", "_spec")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
@@ -69,29 +70,39 @@ class DeviceScorer:
         self._joint = JointScorer() if spec.name == "bands" else None
         self._joint_quiet = Quiet()
         self._latest: list[str] = []
+        self._pupils: list[str] = []
 
     def update(
-        self, event_us: int, values: Mapping[str, float], *, learn: bool = True, stuck: Collection[str] = ()
+        self,
+        event_us: int,
+        values: Mapping[str, float],
+        *,
+        learn: bool = True,
+        left_out: Collection[str] = (),
+        prior: TypePrior | None = None,
     ) -> DeviceScore:
         """Score the readings of one message at `event_us` (unix µs), then learn them.
 
-        `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `stuck`.
+        `values` are finite. Nothing is learnt with `learn=False` (late, replayed), nor from sensors in `left_out` (a
+        newer reading was seen before). `prior`: of the device's type; it also learns from this device.
         """
         known = self._sensors
         if learn:
             for name in values:
                 if name not in known:
-                    self._meet(values)
+                    self._meet(values, prior)
                     break
+        before = 0 if self._spec.pipeline is None else self._resets(values)
+        score = self._judge(event_us, values, learn=learn, left_out=left_out, look_together=learn)
+        if learn and prior is not None and self._pupils:
+            self._teach(prior)
         if self._spec.pipeline is None:
-            return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
-        before = self._resets(values)
-        score = self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+            return score
         resets = self._resets(values) - before
         return score._replace(resets=resets) if resets else score
 
     def _judge(
-        self, event_us: int, values: Mapping[str, float], *, learn: bool, stuck: Collection[str], look_together: bool
+        self, event_us: int, values: Mapping[str, float], *, learn: bool, left_out: Collection[str], look_together: bool
     ) -> DeviceScore:
         known = self._sensors
         line = self._budget.line(event_us)
@@ -104,7 +115,7 @@ class DeviceScorer:
             sensor = known.get(name)
             if sensor is None:
                 continue
-            learnable = learn and (not stuck or name not in stuck)
+            learnable = learn and (not left_out or name not in left_out)
             sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
             found = scores[name] = sensor.report(line)
             if sensor.adopted:
@@ -121,7 +132,7 @@ class DeviceScorer:
         if joint is not None and look_together and len(scores) >= _LEAST_TOGETHER:
             open_gate = self._budget.spent(event_us) >= _OPEN_GATE
             allowance = _JOINT_SHARE * alarms_per_second
-            joint.update(event_us, values, stuck, allowance, learn=learn, open_gate=open_gate)
+            joint.update(event_us, values, left_out, allowance, learn=learn, open_gate=open_gate)
             together = score_of(joint.evidence, line)
             pace = joint.pace
             alarm = self._joint_quiet.alarm_score(together, joint.evidence, pace.elapsed_s, pace.step_s)
@@ -139,7 +150,7 @@ class DeviceScorer:
         budget, quiet, joint = self._budget, self._joint_quiet, self._joint
         before = budget.alarms, budget.latest_us, quiet.left_s, quiet.ongoing, quiet.loudest
         pace = (joint.pace.latest_us, joint.pace.step_s) if joint is not None else (0, 1.0)
-        score = self._judge(event_us, values, learn=False, stuck=(), look_together=True)
+        score = self._judge(event_us, values, learn=False, left_out=(), look_together=True)
         for sensor, mark in marks:
             sensor.back_to(mark)
         budget.alarms, budget.latest_us, quiet.left_s, quiet.ongoing, quiet.loudest = before
@@ -162,6 +173,7 @@ class DeviceScorer:
     def forget(self, name: str) -> None:
         """Let a sensor learn anew, and with it what the sensors are together; the budget stays as it is spent."""
         self._sensors.pop(name, None)
+        self._pupils = [pupil for pupil in self._pupils if pupil != name]
         if self._joint is not None:
             self._joint = JointScorer()
             self._joint_quiet = Quiet()
@@ -227,6 +239,8 @@ class DeviceScorer:
                 case [str(name), list(learnt)]:
                     sensor = scorer._sensors[name] = build_sensor(spec)
                     restore(sensor, learnt)
+                    if sensor.learnt < TEACHES_AFTER:
+                        scorer._pupils.append(name)
                 case _:
                     raise StateUnreadable("a sensor's state is a name and what it has learnt")
         return scorer
@@ -241,7 +255,18 @@ class DeviceScorer:
                         resets += view.resets
         return resets
 
-    def _meet(self, values: Mapping[str, float]) -> None:
+    def _meet(self, values: Mapping[str, float], prior: TypePrior | None) -> None:
         for name in sorted(values.keys() - self._sensors.keys()):
             if len(self._sensors) < self._spec.max_sensors:
-                self._sensors[name] = build_sensor(self._spec)
+                sensor = self._sensors[name] = build_sensor(self._spec)
+                self._pupils.append(name)
+                if prior is not None:
+                    sensor.reach = prior.reach(name)
+
+    def _teach(self, prior: TypePrior) -> None:
+        for name in self._pupils:
+            sensor = self._sensors[name]
+            if sensor.teaches:
+                sensor.teaches = False
+                prior.teach(name, sensor.own_reach)
+        self._pupils = [name for name in self._pupils if self._sensors[name].learnt < TEACHES_AFTER]

@@ -3,11 +3,12 @@
 from typing import Final
 
 from schemas.telemetry import SensorScore
-from services.scoring.band import RELAX_EVERY
+from services.scoring.band import RELAX_EVERY, Band
 from services.scoring.calibration import Quiet, score_of
 from services.scoring.centre import Centre
 from services.scoring.guard import Guard, Verdict
 from services.scoring.pace import Pace
+from services.scoring.prior import TEACHES_AFTER
 from services.scoring.regime import Regime
 from services.scoring.severity import ALARM_LINE
 from services.scoring.state import register_fields
@@ -23,6 +24,8 @@ _LARGEST: Final = 1e100
 _FAR_WIDTHS: Final = 0.3
 _FAR_WIDTHS_EARLY: Final = 1.0
 _STRIDE_WIDTHS: Final = 2.0
+_TYPE_WEIGHT: Final = 1.47
+_FIRST_REACHES: Final = 1.5
 
 
 class SensorScorer:
@@ -31,17 +34,21 @@ class SensorScorer:
     First readings: the first 32 are kept back; their median and deviation say which are to be believed (all, if more
     than three would not be), and those are learnt.
     Warm-up: no evidence until `warm_up` readings are learnt; a reading more than a range's width outside is suspect.
+    Where the device's type has a prior, evidence is how far the reading lies further from the first ones than its type
+    goes (half as far again as those went, if that is more).
     Suspect, and so left to `Guard`, is a reading with evidence that reaches the line, or one that lies 0.3 widths
     outside its range. What is adopted is learnt in strides of two widths at most.
     Memory: ranges and averages have a half-life of 21 days (4,000 steps, if those take longer).
 
     `evidence`: of the latest reading; `fresh`: the part of it that may open an anomaly: not that of a regime that waits
-    for adoption. `adopted`: a new regime became normal with the latest reading.
+    for adoption. `adopted`: a new regime became normal with the latest reading. `reach`: how far the type's sensors go
+    (see `TypePrior`), 0 if unknown. `teaches`: this sensor's own has become known, and nobody has asked for it.
     """
 
     __slots__ = (
         "_level",
         "_moment",
+        "_of_type",
         "adopted",
         "centre",
         "evidence",
@@ -50,9 +57,12 @@ class SensorScorer:
         "fresh",
         "guard",
         "learnt",
+        "origin",
         "pace",
         "quiet",
+        "reach",
         "regime",
+        "teaches",
         "unfaded",
         "value",
         "views",
@@ -75,7 +85,11 @@ class SensorScorer:
         self.fresh = 0.0
         self.adopted = False
         self.value = 0.0
+        self.origin = 0.0
+        self.reach = 0.0
+        self.teaches = False
         self._level = level
+        self._of_type: Band | None = None
         self._moment = Moment(self.centre)
 
     def report(self, line: float) -> SensorScore:
@@ -125,10 +139,13 @@ class SensorScorer:
         for view in self.views:
             own += view.evidence(value, moment)
         if self.learnt < self.warm_up:
+            if self.reach:
+                self.evidence = self.fresh = self._evidence_of_type(value)
             if learn:
                 far = self._widths_outside(value) > _FAR_WIDTHS_EARLY
-                self._guarded_learn(value, suspect=far or own >= line, far=far, ready=False, frequent=frequent)
-            return 0.0
+                suspect = far or own >= line or self.evidence >= line
+                self._guarded_learn(value, suspect=suspect, far=far, ready=False, frequent=frequent)
+            return self.evidence
         self.evidence = self.fresh = own
         if self.regime.is_watched:
             self._watch(learn=learn)
@@ -139,6 +156,12 @@ class SensorScorer:
                 far = self._widths_outside(value) > _FAR_WIDTHS
                 self._guarded_learn(value, suspect=far or own >= line, far=far, ready=True, frequent=frequent)
         return self.evidence
+
+    @property
+    def own_reach(self) -> float:
+        """How far readings have gone from the first ones."""
+        band = self._level.reading
+        return max(band.high - self.origin, self.origin - band.low)
 
     def mark(self) -> tuple[float, ...]:
         """What scoring alone changes, so that it can be undone with `back_to`."""
@@ -160,6 +183,9 @@ class SensorScorer:
         self.first_times, self.first_values = [], []
         self.pace.begin(times)
         low, high = self.centre.begin(values)
+        self.origin = self.centre.mean
+        if self.reach:
+            self.reach = max(self.reach, _FIRST_REACHES * max(abs(kept - self.origin) for kept in values))
         believe_all = sum(not low <= kept <= high for kept in values) > _FEW_STRANGERS
         for time_us, kept in zip(times, values, strict=True):
             self._set_moment(time_us, 0.0)
@@ -228,6 +254,15 @@ class SensorScorer:
             fade, self.unfaded = self.unfaded, 0.0
             for view in self.views:
                 view.relax(fade, memory / RELAX_EVERY)
+            if learnt == TEACHES_AFTER:
+                self.teaches = True
+
+    def _evidence_of_type(self, value: float) -> float:
+        band = self._of_type
+        if band is None:
+            band = self._of_type = Band(silent=0)
+            band.low, band.high, band.since = self.origin - self.reach, self.origin + self.reach, 0
+        return _TYPE_WEIGHT * band.novelty(value, TEACHES_AFTER, self._moment.allowance)
 
     def _within_stride(self, value: float) -> float:
         band = self._level.reading
@@ -243,7 +278,7 @@ class SensorScorer:
 
 register_fields(
     SensorScorer,
-    "sensor.2",
+    "sensor.3",
     "first_times",
     "first_values",
     "learnt",
@@ -254,4 +289,6 @@ register_fields(
     "guard",
     "regime",
     "quiet",
+    "origin",
+    "reach",
 )

@@ -29,6 +29,7 @@ from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
 from services.stream.oversight import paused_score
 from services.stream.populations import POPULATION_KEY, Populations
+from services.stream.priors import PRIORS_KEY, PartitionPriors
 from services.stream.records import (
     aggregate_record,
     clean_record,
@@ -100,11 +101,13 @@ class PartitionPipeline:
         )
         populations = restored.starting_with(POPULATION_KEY)
         self._populations = Populations(populations)
+        priors = restored.starting_with(PRIORS_KEY)
+        self._priors = PartitionPriors(priors.values.get(PRIORS_KEY), is_stale=PRIORS_KEY in priors.stale)
         self._devices = DeviceTable(
             types,
             budgets.devices_per_tenant,
             budgets.devices_per_partition,
-            restored=restored.without(populations),
+            restored=restored.without(populations).without(priors),
             totals=self.totals,
             sensors=self._sensors,
         )
@@ -149,7 +152,7 @@ class PartitionPipeline:
 
     def take_changes(self) -> list[StateChange]:
         """The state that has changed since the last call, to be written before the offset is committed."""
-        return [*self._populations.take_changes(), *self._devices.take_changes()]
+        return [*self._populations.take_changes(), *self._priors.take_change(), *self._devices.take_changes()]
 
     def take_expired(self) -> list[bytes]:
         """Keys of state that is no longer needed; to be removed from the topic *after* the commit.
@@ -420,7 +423,6 @@ class PartitionPipeline:
         out: list[Output],
     ) -> None:
         older = cleaned.older
-        kept_out = [*cleaned.stuck, *older] if older else cleaned.stuck
         values, oversight = cleaned.values, device.oversight
         if oversight.pauses:
             values = oversight.unpaused(values)
@@ -430,7 +432,8 @@ class PartitionPipeline:
                     Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored))
                 )
                 return
-        scored = device.scorer.update(event_us, values, stuck=kept_out)
+        prior = self._priors.of(device.kind.name, offset)
+        scored = device.scorer.update(event_us, values, left_out=older, prior=prior)
         self.model_resets += scored.resets
         if scored.adopted:
             for sensor in scored.adopted:

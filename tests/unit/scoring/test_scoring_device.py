@@ -105,12 +105,12 @@ def test_a_device_that_alarms_all_day_must_show_more_each_time():
     assert sum(heard) <= 12
 
 
-@pytest.mark.parametrize("learnt_from", ["a late reading", "a stuck sensor"])
+@pytest.mark.parametrize("learnt_from", ["a late reading", "an older reading of one sensor"])
 def test_what_must_not_be_learnt_is_scored_only(learnt_from):
     feed = warm(seed=9)
     before = feed.scorer.to_state()
     late = feed.now_us - 100 * SECOND_US
-    options = {"learn": False} if learnt_from == "a late reading" else {"stuck": ["temperature"]}
+    options = {"learn": False} if learnt_from == "a late reading" else {"left_out": ["temperature"]}
     score = feed.scorer.update(late, {"temperature": 20.5}, **options)
     assert score.score == 0.0
     assert feed.scorer.to_state() == before
