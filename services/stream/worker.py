@@ -99,7 +99,7 @@ class Worker:
             send(topic, partition, key, _encode(record))
 
     def checkpoint(self, partitions: Collection[int] | None = None) -> bool:
-        """Make partitions (None: all) durable up to here. The order is the promise: outputs, then state, then the offset.
+        """Make partitions (None: all) durable up to here. The order is the promise: outputs, then state, then offset.
 
         Returns whether the commit was taken; a refusal means that a successor owns a partition and will replay it,
         which the applied offsets in the state make harmless.
