@@ -2,13 +2,12 @@
 
 from math import inf, log, log1p
 
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 _LEAST_UNIT = 0.1
 _FARTHEST = 1e12
 
 
-@stored("band.2", "low", "high", "mean", "since", "held_low", "held_high")
 class Band:
     """The range of a quantity so far, which shrinks slowly towards its mean: [low, high].
 
@@ -117,3 +116,5 @@ class Band:
 
 RELAX_EVERY = 16
 """Readings between two times that ranges shrink: so a reading within all ranges costs comparisons only."""
+
+register_fields(Band, "band.2", "low", "high", "mean", "since", "held_low", "held_high")

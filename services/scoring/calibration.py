@@ -3,7 +3,7 @@
 from math import exp
 
 from services.scoring.severity import ALARM_LINE
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 WEEK_S = 604_800.0
 _DEARER_PER_ALARM = 0.5
@@ -18,7 +18,6 @@ _LOUD = 1.5
 _QUIET_SCORE = 0.49
 
 
-@stored("budget.1", "alarms", "latest_us")
 class Budget:
     """One device's alarms of late, and the evidence that one more takes: its line, 1 for the first.
 
@@ -65,7 +64,6 @@ def score_of(evidence: float, line: float) -> float:
     return evidence / (evidence + line)
 
 
-@stored("quiet.1", "left_s", "ongoing", "loudest")
 class Quiet:
     """The quiet rule of one sensor: one alarm for one excursion, and none for a while after it began.
 
@@ -100,3 +98,7 @@ class Quiet:
         self.ongoing = True
         self.loudest = evidence
         return score
+
+
+register_fields(Budget, "budget.1", "alarms", "latest_us")
+register_fields(Quiet, "quiet.1", "left_s", "ongoing", "loudest")

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 _CLAMP = 5.0
 _FIRST_CLAMP = 12.0
 
 
-@stored("centre.1", "mean", "deviation", "count", "grain", "previous")
 class Centre:
     """Winsorised mean and mean absolute deviation, both in the signal's unit, with a memory.
 
@@ -54,3 +53,6 @@ class Centre:
             away = max(-limit, min(limit, away))
         self.mean += gain * away
         self.deviation += gain * (abs(away) - self.deviation)
+
+
+register_fields(Centre, "centre.1", "mean", "deviation", "count", "grain", "previous")

@@ -134,18 +134,15 @@ class DeviceScorer:
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
 
-        A sensor's evidence is its own, and its part in that of all together (by how far the statistic would fall, were
-        the sensor as the others let expect).
+        A sensor's evidence is its own, and its part in that of all together (see `hotelling.blame_of`). Shares lie in
+        (0, 1] and add up to 1, whatever was read.
         """
         evidence = {name: self._sensors[name].evidence for name in self._latest}
         joint = self._joint
         if joint is not None and joint.score > 0.0:
             together = joint.score / max(1.0 - joint.score, _LEAST_ORDINARY)
-            blame = joint.blame()
-            total = sum(blame.values())
-            for name, part in blame.items():
-                if total > 0.0:
-                    evidence[name] = evidence.get(name, 0.0) + together * part / total
+            for name, part in joint.blame().items():
+                evidence[name] = evidence.get(name, 0.0) + together * part
         whole = sum(evidence[name] for name in sorted(evidence))
         found = []
         for name in sorted(evidence):

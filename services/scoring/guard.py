@@ -3,7 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 _PATIENCE_S = 6 * 3_600.0
 _PATIENCE_STEPS = 72.0
@@ -35,7 +35,6 @@ class Lesson(NamedTuple):
     widths: float
 
 
-@stored("guard.1", "suspect_s", "held_s", "adopting_s", "was_abrupt", "calm")
 class Guard:
     """The learning gate of one sensor.
 
@@ -100,3 +99,6 @@ class Guard:
 def patience(step_s: float) -> float:
     """How long a ready sensor's readings must be suspect until they are learnt, in seconds."""
     return max(_PATIENCE_S, _PATIENCE_STEPS * step_s)
+
+
+register_fields(Guard, "guard.1", "suspect_s", "held_s", "adopting_s", "was_abrupt", "calm")

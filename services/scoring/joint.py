@@ -1,21 +1,24 @@
 """Sensors together: is this combination unusual, though each reading alone is not?"""
 
 from collections.abc import Collection, Mapping
-from math import nan
+from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.band import Band
+from services.scoring.hotelling import FARTHEST, Numbers, Precision, blame_of, precision_of, statistic_of
 from services.scoring.pace import Pace
 from services.scoring.state import Codec, State, StateUnreadable, encode, register, restore
 
-_Numbers = NDArray[np.float64]
+_Chosen = NDArray[np.bool_]
 
 MOST_SENSORS = 32
 """Sensors that are looked at together; later ones are scored alone."""
 
 _WINDOW = 15
+_LATELY = 5
+_OVER = 3.0
 _GATE = 2.0
 _WARM_UP = 400
 _FIRST_ROWS = 100
@@ -23,7 +26,6 @@ _FIRST_READINGS = 30
 _GAIN = 1.0 / 400.0
 _CREEP = 1.0 / 1_000.0
 _CREEP_LIMIT = 3.0
-_SHRINKAGE = 0.02
 _SPIKE = 20.0
 _REFRESH_EVERY = 10
 _LINE_PART = 0.8
@@ -31,7 +33,6 @@ _FORGET = 0.9995
 _EVIDENCE_WEIGHT = 2.0
 _HALF_LIFE_STEPS = 4_000.0
 _LN2 = 0.6931471805599453
-_LARGEST = 1e100
 
 
 class JointScorer:
@@ -44,15 +45,19 @@ class JointScorer:
     missing: t is then that of those present. Those met later join in after some 400 rows. A row has two sensors at
     least: what a device sends sensor by sensor is no row.
 
+    What is over must not be held against the rows that follow: where t is on the line, and the latest five rows alone
+    would make less than a third of it, the means begin anew with these five. As a mean of n rows scatters more, its
+    distance from m is taken by sqrt(n / 15) until there are fifteen again.
+
     `score`: t / (t + 0.8 r), r the largest t met while learning, forgotten over some 2,000 rows. `evidence`: how new t
     is as a record (see `Band`), for alarms within a budget. 0 both for fewer than two sensors and in the first 400
     rows.
     """
 
     __slots__ = (
-        "_inverses",
         "_latest",
         "_leap",
+        "_precisions",
         "_seasoned",
         "_whole_rows",
         "basis",
@@ -88,9 +93,9 @@ class JointScorer:
         self.present = np.zeros((_WINDOW, 0))
         self.score = 0.0
         self.evidence = 0.0
-        self._inverses: dict[bytes, _Numbers] = {}
-        self._latest: tuple[_Numbers, NDArray[np.bool_] | None, _Numbers] | None = None
-        self._leap: _Numbers | None = None
+        self._precisions: dict[bytes, Precision] = {}
+        self._latest: tuple[Numbers, _Chosen | None, Precision] | None = None
+        self._leap: Numbers | None = None
         self._seasoned = False
         self._whole_rows = 0
 
@@ -136,7 +141,7 @@ class JointScorer:
         if self.rows % _REFRESH_EVERY == 0:
             self.basis = self.covariance
             self._leap = None
-            self._inverses.clear()
+            self._precisions.clear()
         if row < _WARM_UP or statistic <= _GATE or open_gate:
             self._learn(away, have, statistic)
         else:
@@ -144,14 +149,13 @@ class JointScorer:
             self.means = self.means + _CREEP * np.clip(away, -limit, limit)
 
     def blame(self) -> dict[str, float]:
-        """By sensor: how far t would fall, were that sensor's mean what the others let expect; of the latest row."""
+        """By sensor: its part in t of the latest row, as `blame_of` has it; none where t was not taken."""
         if self._latest is None:
             return {}
-        away, use, inverse = self._latest
-        pull = (inverse * (away if use is None else away[use])).sum(1)
-        falls = pull * pull / np.maximum(np.diagonal(inverse), 1e-300)
+        away, use, precision = self._latest
+        parts = blame_of(away if use is None else away[use], precision)
         names = self.names if use is None else [name for name, used in zip(self.names, use, strict=True) if used]
-        return dict(zip(names, falls.tolist(), strict=True))
+        return dict(zip(names, parts.tolist(), strict=True))
 
     def _meet(self, values: Mapping[str, float]) -> None:
         strange = [name for name in values if name not in self.places]
@@ -169,12 +173,12 @@ class JointScorer:
             self.earlier = np.pad(self.earlier, ((0, 0), (0, more)), constant_values=np.nan)
             self.window = np.pad(self.window, ((0, 0), (0, more)))
             self.present = np.pad(self.present, ((0, 0), (0, more)))
-            self._inverses.clear()
+            self._precisions.clear()
             self._leap = None
             self._seasoned = False
             self._whole_rows = 0
 
-    def _whole_row(self, values: Mapping[str, float]) -> _Numbers | None:
+    def _whole_row(self, values: Mapping[str, float]) -> Numbers | None:
         """The row, if it and those of the window have all sensors, each known for long; else None.
 
         Most rows are such, and `_judge_whole` gives for them what `_judge_any` would, with a third of the work.
@@ -183,11 +187,11 @@ class JointScorer:
         if len(values) < len(names) or not self._seasoned or self._whole_rows < _WINDOW:
             return None
         try:
-            return np.array([max(-_LARGEST, min(_LARGEST, values[name])) for name in names])
+            return np.array([max(-FARTHEST, min(FARTHEST, values[name])) for name in names])
         except KeyError:
             return None
 
-    def _judge_whole(self, latest: _Numbers) -> tuple[_Numbers, float]:
+    def _judge_whole(self, latest: Numbers) -> tuple[Numbers, float]:
         older, old = self.earlier
         leap = self._leap_limit()
         entry = latest
@@ -199,18 +203,23 @@ class JointScorer:
         self.earlier[1] = latest
         self.seen += 1.0
         away = self.window.sum(0) / _WINDOW - self.means
-        return away, self._statistic(away, None)
+        statistic = self._statistic(away, None)
+        if self._is_over(self.window, self.present, away, statistic):
+            self._forget_older(self.window, self.present)
+            self._whole_rows = _LATELY
+            _, _, away, statistic = self._measure(self.window, self.present)
+        return away, statistic
 
     def _judge_any(
         self, values: Mapping[str, float], left_out: Collection[str], *, learn: bool
-    ) -> tuple[NDArray[np.bool_], _Numbers, float]:
+    ) -> tuple[_Chosen, Numbers, float]:
         place = self.rows % _WINDOW
         readings = [nan] * len(self.names)
         places = self.places
         for name, value in values.items():
             j = places.get(name)
             if j is not None and name not in left_out:
-                readings[j] = max(-_LARGEST, min(_LARGEST, value))
+                readings[j] = max(-FARTHEST, min(FARTHEST, value))
         latest = np.array(readings)
         known = ~np.isnan(latest)
         older, old = self.earlier
@@ -221,41 +230,65 @@ class JointScorer:
         window, present = self.window.copy(), self.present.copy()
         window[place] = np.where(known, np.where(settled, latest, middle), 0.0)
         present[place] = known
+        have, means, away, statistic = self._measure(window, present)
+        if over := self._is_over(window, present, away, statistic):
+            self._forget_older(window, present)
+            have, means, away, statistic = self._measure(window, present)
+        if learn:
+            self.window, self.present, self.means = window, present, means
+            self.earlier = np.array([np.where(known, old, older), np.where(known, latest, old)])
+            self.seen = self.seen + have
+            self._whole_rows = min(self._whole_rows + 1, _LATELY if over else _WINDOW) if known.all() else 0
+            self._seasoned = bool(self.seen.min() >= _WARM_UP)
+        return have, away, statistic
+
+    def _leap_limit(self) -> Numbers:
+        if self._leap is None:
+            self._leap = _SPIKE * np.sqrt(np.diagonal(self.basis))
+        return self._leap
+
+    def _measure(self, window: Numbers, present: Numbers) -> tuple[_Chosen, Numbers, Numbers, float]:
+        """Which sensors the window has, their usual means, how far they are from those, and t."""
         filled = present.sum(0)
         have = filled > 0.0
         now = window.sum(0) / np.maximum(filled, 1.0)
         means = np.where(have & (self.seen == 0.0), now, self.means)
         away = np.where(have, now - means, 0.0)
+        rows = present.any(1).sum()
+        if rows < _WINDOW <= self.rows:
+            away *= sqrt(rows / _WINDOW)
         use = have & (self.seen >= (_FIRST_READINGS if self.rows < _WARM_UP else _WARM_UP - _WINDOW))
-        statistic = self._statistic(away, use) if use.any() else 0.0
-        if learn:
-            self.window, self.present, self.means = window, present, means
-            self.earlier = np.array([np.where(known, old, older), np.where(known, latest, old)])
-            self.seen = self.seen + have
-            self._whole_rows = self._whole_rows + 1 if known.all() else 0
-            self._seasoned = bool(self.seen.min() >= _WARM_UP)
-        return have, away, statistic
+        return have, means, away, self._statistic(away, use) if use.any() else 0.0
 
-    def _leap_limit(self) -> _Numbers:
-        if self._leap is None:
-            self._leap = _SPIKE * np.sqrt(np.diagonal(self.basis))
-        return self._leap
+    def _is_over(self, window: Numbers, present: Numbers, away: Numbers, statistic: float) -> bool:
+        """Whether t is on the line, and the latest five rows alone would make less than a third of it."""
+        if statistic < _LINE_PART * self.largest or self.rows < _WARM_UP or self._latest is None:
+            return False
+        _, use, precision = self._latest
+        places = [(self.rows - k) % _WINDOW for k in range(_LATELY)]
+        filled = present[places].sum(0)
+        lately = np.where(filled > 0.0, window[places].sum(0) / np.maximum(filled, 1.0) - self.means, away)
+        return _OVER * statistic_of(lately if use is None else lately[use], precision) < statistic
 
-    def _statistic(self, away: _Numbers, use: NDArray[np.bool_] | None) -> float:
+    def _forget_older(self, window: Numbers, present: Numbers) -> None:
+        """Begin the means anew with the latest five rows."""
+        places = [(self.rows - k) % _WINDOW for k in range(_LATELY, _WINDOW)]
+        window[places] = 0.0
+        present[places] = 0.0
+
+    def _statistic(self, away: Numbers, use: _Chosen | None) -> float:
         """`use`: the sensors that count; None for all."""
         if use is not None and use.all():
             use = None
         key = b"" if use is None else use.tobytes()
-        inverse = self._inverses.get(key)
-        if inverse is None:
+        precision = self._precisions.get(key)
+        if precision is None:
             chosen = self.basis if use is None else self.basis[np.ix_(use, use)]
-            inverse = self._inverses[key] = _inverse(chosen + np.diag(np.diagonal(chosen) * _SHRINKAGE + 1e-9))
-        self._latest = away, use, inverse
-        used = away if use is None else away[use]
-        squares = float((used * (inverse * used).sum(1)).sum())
-        return min(max(0.0, squares / len(used)), _LARGEST)
+            precision = self._precisions[key] = precision_of(chosen)
+        self._latest = away, use, precision
+        return statistic_of(away if use is None else away[use], precision)
 
-    def _learn(self, away: _Numbers, have: NDArray[np.bool_] | None, statistic: float) -> None:
+    def _learn(self, away: Numbers, have: _Chosen | None, statistic: float) -> None:
         """`have`: the sensors with readings in the window; None for all, each known for long."""
         if have is None:
             self.means = self.means + _GAIN * away
@@ -276,19 +309,6 @@ class JointScorer:
             self.record.relax(statistic, self.rows, _LN2 / _HALF_LIFE_STEPS, _HALF_LIFE_STEPS / _LN2)
 
 
-def _inverse(matrix: _Numbers) -> _Numbers:
-    """Gauss and Jordan's, for a positive definite matrix: elementwise, so that every machine gives the same bits."""
-    count = len(matrix)
-    work = np.concatenate([matrix, np.eye(count)], axis=1)
-    for i in range(count):
-        pivot = work[i] / work[i, i]
-        column = work[:, i].copy()
-        column[i] = 0.0
-        work -= np.multiply.outer(column, pivot)
-        work[i] = pivot
-    return work[:, count:]
-
-
 _NUMBERS = ("means", "seen", "covariance", "basis", "earlier", "window", "present")
 
 
@@ -305,8 +325,8 @@ def _restore_joint(joint: JointScorer, fields: object) -> None:
             raise StateUnreadable("joint: expected names, rows, largest, record, pace, arrays")
     if not all(isinstance(name, str) for name in names) or len(names) > MOST_SENSORS or len(arrays) != len(_NUMBERS):
         raise StateUnreadable("joint: expected sensors' names and seven arrays")
-    joint._meet(dict.fromkeys(names, 0.0))  # noqa: SLF001
-    joint.names = names
+    joint._meet(dict.fromkeys(names, 0.0))  # noqa: SLF001 - its own codec
+    joint.names = names.copy()
     joint.places = {name: place for place, name in enumerate(names)}
     for name, packed in zip(_NUMBERS, arrays, strict=True):
         shape = getattr(joint, name).shape
@@ -316,8 +336,8 @@ def _restore_joint(joint: JointScorer, fields: object) -> None:
     joint.rows = rows
     joint.largest = largest
     if names:
-        joint._whole_rows = _WINDOW if joint.present.all() else 0  # noqa: SLF001
-        joint._seasoned = bool(joint.seen.min() >= _WARM_UP)  # noqa: SLF001
+        joint._whole_rows = _WINDOW if joint.present.all() else 0  # noqa: SLF001 - its own codec
+        joint._seasoned = bool(joint.seen.min() >= _WARM_UP)  # noqa: SLF001 - its own codec
     restore(joint.record, record)
     restore(joint.pace, pace)
 

@@ -3,10 +3,9 @@
 from array import array
 from math import fsum, sqrt
 
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
 
-@stored("mean.1", "ring", "total", "place", "count")
 class Mean:
     """Mean of the latest `length` readings, over a ring."""
 
@@ -48,7 +47,6 @@ class Mean:
         self.place = place
 
 
-@stored("means.1", "ring", "sums", "place", "count")
 class Means:
     """Means of the latest `lengths[i]` readings, longest last, over one ring.
 
@@ -98,7 +96,6 @@ class Means:
         self.place = place
 
 
-@stored("spread.1", "ring", "place", "count", "centre", "total", "squares")
 class Spread:
     """Standard deviation (n) of the latest `length` readings, by sums about a centre moved at each turn of the ring."""
 
@@ -161,3 +158,8 @@ class Spread:
             self.total = fsum(ring)
             self.squares = fsum([kept * kept for kept in ring])
         self.place = place
+
+
+register_fields(Mean, "mean.1", "ring", "total", "place", "count")
+register_fields(Means, "means.1", "ring", "sums", "place", "count")
+register_fields(Spread, "spread.1", "ring", "place", "count", "centre", "total", "squares")

@@ -7,7 +7,7 @@ from services.scoring.guard import Guard, Verdict
 from services.scoring.pace import Pace
 from services.scoring.regime import Regime
 from services.scoring.severity import ALARM_LINE
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 from services.scoring.views.level import LevelView
 from services.scoring.views.view import Moment, View
 
@@ -26,19 +26,6 @@ _FAR_WIDTHS_EARLY = 1.0
 _STRIDE_WIDTHS = 2.0
 
 
-@stored(
-    "sensor.2",
-    "first_times",
-    "first_values",
-    "learnt",
-    "unfaded",
-    "pace",
-    "centre",
-    "views",
-    "guard",
-    "regime",
-    "quiet",
-)
 class SensorScorer:
     """Scores one sensor's readings as evidence (0: nothing new; the line: an alarm), and learns what may be learnt.
 
@@ -250,3 +237,19 @@ class SensorScorer:
         if band.low <= value <= band.high:
             return 0.0
         return band.outside(value) / max(band.high - band.low, self._moment.least_width)
+
+
+register_fields(
+    SensorScorer,
+    "sensor.2",
+    "first_times",
+    "first_values",
+    "learnt",
+    "unfaded",
+    "pace",
+    "centre",
+    "views",
+    "guard",
+    "regime",
+    "quiet",
+)

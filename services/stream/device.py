@@ -200,7 +200,7 @@ def read_snapshot(key: str, value: bytes) -> Snapshot:
 
 
 def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType) -> tuple[Device, bool]:
-    """The device, and whether its models came along (else they learn anew: River or the model spec has changed).
+    """The device, and whether its models came along (else they learn anew: they, River or the spec have changed).
 
     Raises:
         UnreadableSnapshot: See `read_snapshot`.

@@ -243,6 +243,8 @@ class Intake(Service):
         taken = self.worker.checkpoint(partitions)
         if not waiting or (taken and not waiting.isdisjoint(partitions)):
             self.moved_at = time.monotonic()
+        if rebuilt := self.worker.models_rebuilt():
+            log.warning("models_learn_anew", devices=rebuilt, means="their state is of another version or model spec")
         self._checkpointed |= dict.fromkeys(partitions, started)
         self._next_checkpoint = started + self._options.checkpoint_s / SLICES
         metrics.CHECKPOINTS.inc()

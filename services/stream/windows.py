@@ -23,6 +23,7 @@ HORIZON_US: Final = {
 """Window width -> how long after its end (by the watermark) a window is still corrected."""
 WIDTHS: Final = tuple(HORIZON_US)
 
+_NEVER_US: Final = 2**62
 _NUMBERS: Final = struct.Struct("<Q6dqqI")
 
 
@@ -163,7 +164,7 @@ class DeviceWindows:
     def __init__(self) -> None:
         self.open: dict[PageId, dict[str, Window]] = {}
         self.pages: dict[PageId, Page] = {}
-        self.next_due_us: float = math.inf
+        self.next_due_us = _NEVER_US
         """When the watermark reaches this, `close` has something to do: an open window's end, a page's horizon."""
         self.changed_pages: set[PageId] = set()
         self.expired_pages: set[PageId] = set()
@@ -249,7 +250,7 @@ class DeviceWindows:
 
     def _set_next_due(self) -> None:
         ends = [start + width for width, start in self.open]
-        self.next_due_us = min([*ends, *map(_horizon_of, self.pages)], default=math.inf)
+        self.next_due_us = min([*ends, *map(_horizon_of, self.pages)], default=_NEVER_US)
 
     def pack_open(self) -> list[tuple[int, int, dict[str, bytes]]]:
         """The open windows, for the device's snapshot."""

@@ -4,7 +4,7 @@ from array import array
 
 from services.scoring.band import Band
 from services.scoring.rolling import Mean
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 from services.scoring.views.view import Moment
 
 _BINS = 48
@@ -17,7 +17,6 @@ _LENGTH = 5
 _SILENT = 300
 
 
-@stored("day.2", "profile", "met", "residual", "bands", "learnt")
 class DayView:
     """Forgetting ranges of the residual from a day profile (UTC, half-hour bins) and of its mean over 5 readings.
 
@@ -114,3 +113,6 @@ class DayView:
         """See `Band.release`."""
         for band in self.bands:
             band.release(part, widths)
+
+
+register_fields(DayView, "day.2", "profile", "met", "residual", "bands", "learnt")

@@ -3,14 +3,13 @@
 from services.scoring.band import Band
 from services.scoring.lagged import LaggedBand
 from services.scoring.rolling import Means
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 from services.scoring.views.view import Moment
 
 _ABRUPT_SPAN = 5
 _SLOW_SPAN = 80
 
 
-@stored("level.2", "means", "bands", "learnt")
 class LevelView:
     """Forgetting ranges of the reading and of means over the latest `lengths`, the weights in the same order.
 
@@ -104,3 +103,6 @@ class LevelView:
                     slow += novelty
         self.abruptness = abruptness
         return abruptness + slow
+
+
+register_fields(LevelView, "level.2", "means", "bands", "learnt")

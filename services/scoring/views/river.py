@@ -6,13 +6,12 @@ from typing import Any
 from river.base import SupervisedAnomalyDetector
 
 from services.scoring.band import Band
-from services.scoring.state import require_registered, stored
+from services.scoring.state import register_fields, require_registered
 from services.scoring.views.view import Moment
 
 _FAR = 8.0
 
 
-@stored("river.2", "model", "band", "last", "learnt")
 class RiverView:
     """Forgetting range of the surprise -ln(1 - s), s a River detector's score in [0, 1]; below the centre of ln(1 - s).
 
@@ -82,3 +81,6 @@ class RiverView:
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         self.band.release(part, widths)
+
+
+register_fields(RiverView, "river.2", "model", "band", "last", "learnt")

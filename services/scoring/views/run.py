@@ -1,14 +1,13 @@
 """Runs of one and the same value: stuck for longer than ever?"""
 
 from services.scoring.band import Band
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 from services.scoring.views.view import Moment
 
 _SILENT_RUNS = 20
 _SHORTEST_NEWS = 30.0
 
 
-@stored("run.1", "band", "learnt", "length", "value")
 class RunView:
     """Forgetting record of how many readings in a row said the same. A run counts once it has ended.
 
@@ -64,3 +63,6 @@ class RunView:
     def _push(self) -> None:
         self.length = self._next_length
         self.value = self._value
+
+
+register_fields(RunView, "run.1", "band", "learnt", "length", "value")

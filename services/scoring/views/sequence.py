@@ -5,7 +5,7 @@ from math import log2
 
 from services.scoring.band import Band
 from services.scoring.rolling import Mean
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 from services.scoring.views.view import Moment
 
 _LEVELS = 8
@@ -14,7 +14,6 @@ _MOST = 50_000
 _HIGHEST = 0.999999
 
 
-@stored("sequence.1", "singles", "pairs", "total", "latest", "mean", "band", "learnt")
 class SequenceView:
     """Forgetting record of the surprise (bits, mean over 5) of the reading's level after the level before.
 
@@ -85,3 +84,6 @@ class SequenceView:
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         self.band.release(part, widths)
+
+
+register_fields(SequenceView, "sequence.1", "singles", "pairs", "total", "latest", "mean", "band", "learnt")

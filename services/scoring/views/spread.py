@@ -2,11 +2,10 @@
 
 from services.scoring.band import Band
 from services.scoring.rolling import Spread
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 from services.scoring.views.view import Moment
 
 
-@stored("spread_view.2", "spread", "band", "learnt")
 class SpreadView:
     """Forgetting record of the standard deviation of the latest `length` readings.
 
@@ -55,3 +54,6 @@ class SpreadView:
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         self.band.release(part, widths)
+
+
+register_fields(SpreadView, "spread_view.2", "spread", "band", "learnt")
