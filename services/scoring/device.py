@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 import river
 
+import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
@@ -86,17 +87,14 @@ class DeviceScorer:
             if sensor is None:
                 continue
             learnable = learn and (not stuck or name not in stuck)
-            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
-            score = score_of(evidence, line)
-            alarm = sensor.alarm_score(line)
-            low, high = sensor.expected
+            sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
+            found = scores[name] = sensor.report(line)
             if sensor.adopted:
                 adopted = (*adopted, name)
-            scores[name] = SensorScore(score, alarm, low, high)
-            if score > device_score:
-                device_score = score
-            if alarm > device_alarm:
-                device_alarm = alarm
+            if found.score > device_score:
+                device_score = found.score
+            if found.alarm_score > device_alarm:
+                device_alarm = found.alarm_score
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
         joint = self._joint

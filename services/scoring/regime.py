@@ -1,15 +1,16 @@
 """A lasting change: scored as a fault until its time is up, then adopted as the new normal."""
 
 from math import log1p
+from typing import Final
 
 from services.scoring.guard import patience
 from services.scoring.state import register_fields
 
-_ADOPTED_STEPS = 1_130.0
-_CALM_READINGS = 5
-_WEIGHT = 2.0
-_UNIT = 0.1
-_FARTHEST = 1e12
+_ADOPTED_STEPS: Final = 1_130.0
+_CALM_READINGS: Final = 5
+_WEIGHT: Final = 2.0
+_UNIT: Final = 0.1
+_FARTHEST: Final = 1e12
 
 
 class Regime:
