@@ -19,7 +19,7 @@ from bench.kafka_topics import RunTopics
 from bench.load import Load
 from bench.processes import Contender, ContenderFailed
 from bench.servers import Servers, weir_environment
-from bench.stage_bridge import wait_subscribed
+from bench.stage_bridge import end_session, wait_subscribed
 from bench.workload import SENSORS, device_name, topic_of
 from schemas import influx, topics
 
@@ -93,6 +93,7 @@ def pipeline(servers: Servers) -> Iterator[Weir]:
         finally:
             for service in services.values():
                 service.stop(15.0)
+            end_session(servers, f"client-{prefix}")
             database.close()
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.get("bridge.mqtt")
 
 _READ_BYTES: Final = 64 * 1024
+"""A turn reads no more than twice this, so that what was received stays near the receive maximum."""
 _MISC_S: Final = 0.5
 _LASTING_S: Final = 10.0
 """A connection shorter than this leaves the backoff where it was; Mosquitto 2.0.11 tells nobody of a take-over."""
@@ -68,6 +69,7 @@ class Connection:
         self._on_message = on_message
         self._forget = on_disconnect
         self._splitter = Splitter()
+        self._more = False
         self._backoff = Backoff()
         self._connect_at = 0.0
         self._misc_at = 0.0
@@ -92,20 +94,22 @@ class Connection:
         )
         health.wait_for("mqtt", f"connecting to {self._where}")
 
-    def turn(self, wait_s: float, *, reading: bool) -> None:
+    def turn(self, wait_s: float, *, reading: bool) -> bool:
         """Connect if it is time, read what is there (waiting for it at most `wait_s`), write what is due.
 
-        Without `reading` messages stay in the socket; the connection is kept alive all the same.
+        Without `reading` messages stay in the socket; the connection is kept alive all the same. Returns whether there
+        was more to read than one turn takes.
         """
         connected = self._client.socket()
         if connected is None:
             self._connect(wait_s)
-            return
+            return False
         readers = [connected] if reading else []
         writers = [connected] if self._client.want_write() else []
-        readable, writable, _ = select.select(readers, writers, [], wait_s)
-        if readable:
-            self._read(connected)
+        # What TLS has deciphered already shows in no socket.
+        readable, writable, _ = select.select(readers, writers, [], 0.0 if reading and self._more else wait_s)
+        if readable or (reading and self._more):
+            self._more = self._read(connected)
         if writable or self._client.want_write():
             self._client.loop_write()
         now = time.monotonic()
@@ -118,6 +122,7 @@ class Connection:
             # paho would take the broker for dead, whose PINGRESP still waits unread behind messages.
             self._client._packet_queue(paho.PINGREQ, _PINGREQ, 0, 0)
             self._heard_all_at = now
+        return reading and self._more
 
     def acknowledge(self, mids: list[int]) -> None:
         """Send PUBACKs, in order, in one write; nothing where the connection has just gone."""
@@ -137,7 +142,7 @@ class Connection:
             time.sleep(min(wait_s, self._connect_at - now))
             return
         self._connect_at = now + self._backoff.next_s()
-        self._splitter = Splitter()
+        self._splitter, self._more = Splitter(), False
         self._heard_all_at = now
         self._failure = mqtt.HUNG_UP
         try:
@@ -145,23 +150,37 @@ class Connection:
         except OSError as error:
             self._say_down(mqtt.failure(error))
 
-    def _read(self, connected: "SocketLike") -> None:
+    def _read(self, connected: "SocketLike") -> bool:
+        """Take what is there; True where more may be."""
+        taken = 0
+        while taken < _READ_BYTES:
+            data = self._received(connected)
+            if data is None:
+                return False
+            taken += len(data)
+            if not data:
+                self._client._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+                return False
+            for packet in self._splitter.feed(data):
+                if packet.first & 0xF0 == PUBLISH:
+                    self._on_message(read_publish(packet))
+                elif not self._paho_takes(packet):
+                    return False
+            # TLS gives a record at a time, often one message; a plain socket gives all that it has.
+            if len(data) < _READ_BYTES and not isinstance(connected, ssl.SSLSocket):
+                return False
+        return True
+
+    def _received(self, connected: "SocketLike") -> bytes | None:
+        """The next bytes; none where the connection has ended, None where there are no more for now."""
         try:
-            data = connected.recv(_READ_BYTES)
+            return connected.recv(_READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
+            return None
         except OSError as error:
             if isinstance(error, ssl.SSLError):
                 self._failure = mqtt.failure(error)
-            data = b""
-        if not data:
-            self._client._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-            return
-        for packet in self._splitter.feed(data):
-            if packet.first & 0xF0 == PUBLISH:
-                self._on_message(read_publish(packet))
-            elif not self._paho_takes(packet):
-                return
+            return b""
 
     def _paho_takes(self, packet: Packet) -> bool:
         """Let paho handle a packet; False where that ended the connection."""

@@ -23,6 +23,10 @@ log = logging.get("bridge")
 
 _IDLE_S: Final = 0.25
 """Longest sleep while nothing is in flight; a message ends it at once."""
+_FULL_S: Final = 0.005
+"""Longest sleep while no more may be read; a delivery report ends it at once."""
+_BURST_MS: Final = 2.0
+"""What was read together reaches the producer within this time, and goes to Kafka together."""
 _LEAST_QUEUE_BYTES: Final = 4 * 1024 * 1024
 _STALLED_S: Final = 5.0
 """Kafka counts as away when it has taken nothing of what it was given for this long."""
@@ -55,7 +59,7 @@ class Bridge:
         # Small, so that reconnects during an outage of Kafka cannot pile up repeats in the producer, and QoS 0 nothing.
         self._producer = kafka.producer(
             told.kafka,
-            linger_ms=options.linger_ms,
+            linger_ms=min(_BURST_MS, options.linger_ms),
             queue_messages=max(1000, 4 * options.receive_maximum),
             queue_bytes=max(_LEAST_QUEUE_BYTES, 2 * options.receive_maximum * options.max_payload_bytes),
         )
@@ -73,7 +77,7 @@ class Bridge:
         self._stall = Stall(self._producer, self._forwarder, health, told.kafka.bootstrap)
         self._meter = Meter(self._forwarder)
         self._reporter = Reporter(self._producer, "bridge", name=told.metrics.instance, prefix=told.kafka.topic_prefix)
-        self._reports_s = max(options.linger_ms / 1000, 0.002)
+        self._gather_s = options.linger_ms / 1000
         self._receive_maximum = options.receive_maximum
         self._draining = False
         self._second = 0.0
@@ -81,16 +85,27 @@ class Bridge:
 
     def turn(self) -> None:
         """Read, produce, collect reports, acknowledge: in this order, by this one thread."""
+        forwarder = self._forwarder
         # Mosquitto 2.0.11 sends far more than the receive maximum once acknowledgements flow, so we keep it ourselves.
-        reading = self._draining or self._forwarder.unacked < self._receive_maximum
-        self._connection.turn(0.0 if self._forwarder.in_flight else _IDLE_S, reading=reading)
-        # While records are in flight the loop sleeps here: a report ends the sleep, and messages wait in the socket.
-        self._producer.poll(self._reports_s if self._forwarder.in_flight else 0.0)
+        reading = self._draining or forwarder.unacked < self._receive_maximum
+        more = self._connection.turn(0.0 if forwarder.in_flight else _IDLE_S, reading=reading)
+        if forwarder.in_flight and not more:
+            self._pause()
+        else:
+            self._producer.poll(0.0)
         self._forwarder.send_parked()
         self._forwarder.release()
         if (now := time.monotonic()) >= self._second:
             self._second = now + 1.0
             self._each_second(now)
+
+    def _pause(self) -> None:
+        """Sleep while records are in flight: one awakening for all messages and reports that come meanwhile."""
+        if self._draining or self._forwarder.unacked >= self._receive_maximum:
+            self._producer.poll(_FULL_S)
+        else:
+            time.sleep(self._gather_s)
+            self._producer.poll(0.0)
 
     def drain(self, deadline: float) -> None:
         """Take in nothing more; acknowledge what becomes durable by `deadline` (monotonic), and leave."""

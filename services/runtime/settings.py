@@ -138,7 +138,7 @@ class BridgeOptions(_Group):
     receive_maximum: int = Field(256, ge=1, le=512, description="messages in flight, received and not acknowledged")
     max_payload_bytes: int = Field(256 * 1024, ge=1024, le=900 * 1024, description="larger messages are dead letters")
     session_expiry_s: int = Field(86_400, ge=60, description="how long the broker keeps messages for an absent bridge")
-    linger_ms: float = Field(5.0, ge=0, le=1000, description="how long Kafka's producer waits to fill a batch")
+    linger_ms: float = Field(10.0, ge=0, le=1000, description="how long messages are gathered for one write to Kafka")
     drain_s: float = Field(8.0, gt=0, description="SIGTERM: seconds to acknowledge what is in flight")
     http_port: int = Field(8081, ge=0, le=65535, description="/healthz, /readyz, /metrics; 0: any free port")
 
@@ -172,7 +172,7 @@ class SinkOptions(_Group):
 
     group: str = Field("weir-sink", description="Kafka consumer group")
     batch_lines: int = Field(5000, ge=1, le=50_000, description="most lines in one write")
-    batch_wait_s: float = Field(0.2, ge=0.01, le=10, description="longest wait to fill a write")
+    batch_wait_s: float = Field(0.05, ge=0.01, le=10, description="longest wait to fill a write")
     session_timeout_ms: int = Field(10_000, ge=6_000, le=120_000, description="a silent sink is replaced after this")
     http_port: int = Field(8083, ge=0, le=65535, description="/healthz, /readyz, /metrics; 0: any free port")
 

@@ -76,9 +76,13 @@ class Batch:
     def add(self, records: Iterable[Record]) -> None:
         """Turn records into lines. What can't be a line is set aside; the rest goes on."""
         readers, buckets = self._readers, self.buckets
+        counts: dict[str, list[int]] = {}
         for record in records:
             topic = record.topic()
-            self.records_by_topic[topic] += 1
+            count = counts.get(topic)
+            if count is None:
+                count = counts[topic] = [0, 0]
+            count[0] += 1
             try:
                 bucket, lines = readers[topic](record.value())
             except Poison as poison:
@@ -88,5 +92,8 @@ class Batch:
                 if bucket not in buckets:
                     buckets[bucket] = BucketLines()
                 buckets[bucket].add(record, lines)
-                self.lines_by_topic[topic] += len(lines)
-                self.size += len(lines)
+                count[1] += len(lines)
+        for topic, (read, written) in counts.items():
+            self.records_by_topic[topic] += read
+            self.lines_by_topic[topic] += written
+            self.size += written

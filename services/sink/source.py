@@ -82,10 +82,10 @@ class KafkaSource:
         for message in consumed:
             if (error := message.error()) is None:
                 records.append(message)
-                self._hand_out(message)
             else:
                 self._complain(error)
         if records:
+            self._hand_out(records)
             self._fetches.worked()
         self._check()
         return records
@@ -163,10 +163,19 @@ class KafkaSource:
                 "group_not_left", why="Kafka does not answer; another sink takes over after the session timeout"
             )
 
-    def _hand_out(self, message: Record) -> None:
-        partition = (message.topic(), message.partition())
-        first = self._in_hand[partition][0] if partition in self._in_hand else message.offset()
-        self._in_hand[partition] = (first, message.offset() + 1)
+    def _hand_out(self, records: list[Record]) -> None:
+        """Write down what is in hand. A partition's records come in runs: the two ends of each are enough."""
+        number, topic, first = records[0].partition(), records[0].topic(), records[0].offset()
+        before = first
+        for record in records:
+            if record.partition() != number or record.topic() != topic:
+                self._add_in_hand((topic, number), first, before + 1)
+                number, topic, first = record.partition(), record.topic(), record.offset()
+            before = record.offset()
+        self._add_in_hand((topic, number), first, before + 1)
+
+    def _add_in_hand(self, partition: Partition, first: int, following: int) -> None:
+        self._in_hand[partition] = (self._in_hand.get(partition, (first, following))[0], following)
 
     def _complain(self, error: KafkaError) -> None:
         if error.fatal():

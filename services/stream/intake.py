@@ -17,8 +17,6 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from mode import Service
 
 from schemas import topics
-from schemas.model_event import ModelEvent
-from schemas.telemetry import Gap
 from services.runtime import kafka, logging
 from services.runtime.clock import now_us
 from services.runtime.errors import Unavailable
@@ -38,13 +36,21 @@ T = TypeVar("T")
 
 GATHER_S = 0.02
 """After a first record, how long to wait for more; part of every reading's latency."""
+TOGETHER = 500
+"""Answers of this many records together are published at once; fewer wait for the turn's other chunks."""
 FETCH_BYTES = 1024 * 1024
 PIECE = 32
 """A turn ends when this many bytes are fetched, at most this many records late: the largest messages, made to be slow,
 cost half a second each, and commits must move."""
 CHUNK_BYTES = 256 * 1024
-"""About what one chunk holds: its results are published before the next is begun."""
+"""About what one chunk holds."""
+SLICES = 4
+"""A checkpoint is taken in this many parts, each of some of the partitions, as nothing else moves meanwhile."""
 IDLE_CHECK_S = 5.0
+
+
+Answers = list[tuple[int, list[Output]]]
+"""Partition, and what is to be published of it, in order."""
 
 
 class Chunk:
@@ -89,6 +95,8 @@ class Intake(Service):
         self._new_partitions: list[int] = []
         self._skips_seen: set[tuple[int, int]] = set()
         self._next_checkpoint = self._next_idle_check = 0.0
+        self._checkpointed: dict[int, float] = {}
+        """When the last checkpoint of a partition was taken."""
         self.moved_at = time.monotonic()
         """When the last commit went through, or there was nothing to commit."""
 
@@ -99,12 +107,19 @@ class Intake(Service):
         loop = asyncio.get_running_loop()
         with crash_only():
             await self._in_thread(self._open)
+            answers: Answers = []
             while not self.should_stop:
-                for partition, records in await self._in_thread(self._turn):
+                chunks = await self._in_thread(partial(self._turn, answers))
+                answers, waiting = [], 0
+                for partition, records in chunks:
+                    if waiting >= TOGETHER:
+                        await self._in_thread(partial(self._publish, answers))
+                        answers, waiting = [], 0
                     answer: asyncio.Future[list[Output]] = loop.create_future()
                     await self._hand_over(Chunk(self.worker.partitions[partition].pipeline, records, answer))
-                    await self._in_thread(partial(self._publish, partition, await answer))
-            await self._in_thread(self._close)
+                    answers.append((partition, await answer))
+                    waiting += len(answers[-1][1])
+            await self._in_thread(partial(self._close, answers))
         self._closed.set()
 
     async def on_stop(self) -> None:
@@ -138,15 +153,15 @@ class Intake(Service):
         self._consumer.subscribe(
             [self._raw], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
-        self._next_checkpoint = time.monotonic() + self._options.checkpoint_s
+        self._next_checkpoint = time.monotonic() + self._options.checkpoint_s / SLICES
         self._health.has("kafka")
 
-    def _turn(self) -> list[tuple[int, list[RawRecord]]]:
-        """Checkpoint when it is time, and fetch the next chunks."""
-        self._health.tick("consumer")
+    def _turn(self, answers: Answers) -> list[tuple[int, list[RawRecord]]]:
+        """Publish, checkpoint when it is time, and fetch the next chunks: in one visit to this thread."""
+        self._publish(answers)
         now = time.monotonic()
         if now >= self._next_checkpoint:
-            self._checkpoint()
+            self._checkpoint(self._next_slice())
         fetched = self._fetch()
         if now >= self._next_idle_check:
             self._next_idle_check = now + IDLE_CHECK_S
@@ -155,27 +170,21 @@ class Intake(Service):
         self._log.producer.poll(0)
         return [(partition, chunk) for partition, records in fetched.items() for chunk in _chunks(records)]
 
-    def _publish(self, partition: int, outputs: list[Output]) -> None:
+    def _publish(self, answers: Answers) -> None:
         self._health.tick("consumer")
-        self.worker.publish(partition, outputs)
-        by_topic: dict[str, int] = defaultdict(int)
-        for output in outputs:
-            by_topic[output.topic] += 1
-            if isinstance(output.record, Gap):
-                missing = output.record.last_seq - output.record.first_seq + 1
-                metrics.GAPS.labels(output.record.phase).inc(missing)
-            elif isinstance(output.record, ModelEvent):
-                metrics.MODEL_EVENTS.labels(output.record.kind).inc()
-        for topic, count in by_topic.items():
-            metrics.OUTPUTS.labels(topic).inc(count)
+        for partition, outputs in answers:
+            self.worker.publish(partition, outputs)
+            metrics.count(outputs)
 
     def _fetch(self) -> dict[int, list[RawRecord]]:
         first = self._consumer.poll(0.1)
         if first is None:
             return {}
         messages, size = [first], len(first)
+        until = time.monotonic() + GATHER_S
         while size <= FETCH_BYTES and len(messages) < self._options.batch_messages:
-            piece = self._consumer.consume(min(PIECE, self._options.batch_messages - len(messages)), GATHER_S)
+            left_s = max(0.0, until - time.monotonic())
+            piece = self._consumer.consume(min(PIECE, self._options.batch_messages - len(messages)), left_s)
             messages += piece
             size += sum(map(len, piece))
             if len(piece) < PIECE:
@@ -218,19 +227,26 @@ class Intake(Service):
             following = self.worker.partitions[partition].following
             recovery.check_origin(partition, Restored({}), self._raw_id, self._raw_id, end, following)
 
-    def _checkpoint(self) -> None:
+    def _next_slice(self) -> list[int]:
+        """The partitions whose last checkpoint is the longest ago; all have their turn within `checkpoint_s`."""
+        oldest = sorted(self.worker.partitions, key=lambda p: self._checkpointed.get(p, 0.0))
+        return oldest[: -(-len(oldest) // SLICES)]
+
+    def _checkpoint(self, partitions: Collection[int]) -> None:
         self._check_log()
         started = time.monotonic()
         for partition in self._new_partitions:
             if partition in self.worker.partitions:
                 self._log.send(topics.STREAM_STATE, partition, recovery.RAW_TOPIC_KEY, self._raw_id.encode())
         self._new_partitions = []
-        waiting = any(owned.following > owned.committed for owned in self.worker.partitions.values())
-        if self.worker.checkpoint() or not waiting:
+        waiting = {p for p, owned in self.worker.partitions.items() if owned.following > owned.committed}
+        taken = self.worker.checkpoint(partitions)
+        if not waiting or (taken and not waiting.isdisjoint(partitions)):
             self.moved_at = time.monotonic()
         if rebuilt := self.worker.models_rebuilt():
             log.warning("models_learn_anew", devices=rebuilt, means="their state is of another version or model spec")
-        self._next_checkpoint = time.monotonic() + self._options.checkpoint_s
+        self._checkpointed |= dict.fromkeys(partitions, started)
+        self._next_checkpoint = started + self._options.checkpoint_s / SLICES
         metrics.CHECKPOINTS.inc()
         metrics.CHECKPOINT_SECONDS.inc(time.monotonic() - started)
         metrics.LAG.set(self.lag())
@@ -242,8 +258,8 @@ class Intake(Service):
         silent_since = now - round(self._options.idle_emit_s * 1e6)
         for partition, owned in self.worker.partitions.items():
             if partition not in busy and owned.following >= ends.get(partition, 0):
-                self._publish(partition, owned.pipeline.idle_windows(silent_since, now))
-                self._publish(partition, owned.pipeline.idle_ledgers(silent_since))
+                idle = owned.pipeline.idle_windows(silent_since, now) + owned.pipeline.idle_ledgers(silent_since)
+                self._publish([(partition, idle)])
 
     def _ends(self) -> dict[int, int]:
         ends = {}
@@ -252,10 +268,11 @@ class Intake(Service):
             ends[partition] = end
         return ends
 
-    def _close(self) -> None:
+    def _close(self, answers: Answers) -> None:
         if self._log.consumer is None:
             return
-        self._checkpoint()
+        self._publish(answers)
+        self._checkpoint(list(self.worker.partitions))
         self._log.flush()
         self._consumer.close()
 
@@ -287,7 +304,7 @@ class Intake(Service):
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         with crash_only():
-            self._checkpoint()
+            self._checkpoint(list(self.worker.partitions))
             self._drop(consumer, revoked, "partition_revoked")
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:

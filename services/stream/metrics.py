@@ -1,15 +1,21 @@
 """The stream's metrics. The ledger's come straight from the checkpointed state (see `PipelineCollector`)."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter as TopicCounts
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 
 from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from schemas.model_event import Step
+from schemas import topics
+from schemas.model_event import ModelEvent, Step
 from schemas.reasons import Reason
+from schemas.telemetry import Gap
 from services.stream.ledger import Ledger
-from services.stream.pipeline import PartitionPipeline
+from services.stream.pipeline import Output, PartitionPipeline
+
+_topic = attrgetter("topic")
 
 LAG = Gauge("weir_stream_lag_messages", "Raw records not yet processed. Rising: add a worker, or see why one is slow.")
 OUTPUTS = Counter("weir_stream_outputs_total", "Records published, by topic.", ["topic"])
@@ -26,7 +32,8 @@ MODEL_EVENTS = Counter(
     ["reason"],
 )
 CHECKPOINTS = Counter(
-    "weir_stream_checkpoints_total", "Checkpoints written. Standing while lag grows: the stream is stuck."
+    "weir_stream_checkpoints_total",
+    "Checkpoints written, each of a quarter of the partitions. Standing while lag grows: the stream is stuck.",
 )
 CHECKPOINT_SECONDS = Counter("weir_stream_checkpoint_seconds_total", "Time spent in checkpoints.")
 COMMITS_REFUSED = Counter(
@@ -37,6 +44,19 @@ STALE_STATES = Counter(
 )
 HOLES = Counter("weir_stream_log_holes_total", "Ranges that telemetry.raw lost to retention before they were read.")
 PARTITIONS = Gauge("weir_stream_partitions", "Partitions that this worker owns.")
+
+
+def count(outputs: Sequence[Output]) -> None:
+    """Count what was published."""
+    by_topic = TopicCounts(map(_topic, outputs))
+    for topic, records in by_topic.items():
+        OUTPUTS.labels(topic).inc(records)
+    if topics.GAPS in by_topic:
+        for gap in (output.record for output in outputs if isinstance(output.record, Gap)):
+            GAPS.labels(gap.phase).inc(gap.last_seq - gap.first_seq + 1)
+    if topics.MODEL_EVENTS in by_topic:
+        for event in (output.record for output in outputs if isinstance(output.record, ModelEvent)):
+            MODEL_EVENTS.labels(event.kind).inc()
 
 
 class PipelineCollector(Collector):

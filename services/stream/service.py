@@ -1,6 +1,7 @@
 """`weir stream`: Faust's worker command around the app."""
 
 import asyncio
+import gc
 
 import uvloop
 from faust.worker import Worker
@@ -21,4 +22,7 @@ def run() -> None:
     asyncio.set_event_loop(loop)
     worker = Worker(make_app(settings), quiet=True, redirect_stdouts=False, override_logging=False, loop=loop)
     worker.spinner = None
+    # Devices are no garbage: looking through them again and again costs a fifth of the stream's time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     worker.execute_from_commandline()

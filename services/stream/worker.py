@@ -4,7 +4,7 @@
 kill it at any call and restart it from what a fake log holds.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -99,14 +99,15 @@ class Worker:
         for topic, key, record in outputs:
             send(topic, partition, key, _encode(record))
 
-    def checkpoint(self) -> bool:
-        """Make everything up to here durable. The order is the promise: outputs, then state, then the input's offset.
+    def checkpoint(self, partitions: Collection[int] | None = None) -> bool:
+        """Make partitions (None: all) durable up to here. The order is the promise: outputs, then state, then offset.
 
         Returns whether the commit was taken; a refusal means that a successor owns a partition and will replay it,
         which the applied offsets in the state make harmless.
         """
-        moved = {p: owned for p, owned in self.partitions.items() if owned.following > owned.committed}
-        changes = {p: owned.pipeline.take_changes() for p, owned in self.partitions.items()}
+        chosen = {p: owned for p, owned in self.partitions.items() if partitions is None or p in partitions}
+        moved = {p: owned for p, owned in chosen.items() if owned.following > owned.committed}
+        changes = {p: owned.pipeline.take_changes() for p, owned in chosen.items()}
         self._log.flush()
         for partition, changed in changes.items():
             for key, value in changed:
@@ -117,7 +118,7 @@ class Worker:
             return False
         for partition, owned in moved.items():
             owned.committed = offsets[partition]
-        for partition, owned in self.partitions.items():
+        for partition, owned in chosen.items():
             for key in owned.pipeline.take_expired():
                 self._log.send(topics.STREAM_STATE, partition, key, None)
         return True

@@ -121,7 +121,7 @@ def live(log: FakeLog, raw: dict[int, list[RawRecord]]) -> Worker:
             worker.publish(partition, owned.pipeline.process(accepted))
         turns += 1
         if turns % BATCHES_PER_CHECKPOINT == 0:
-            worker.checkpoint()
+            worker.checkpoint([turns // BATCHES_PER_CHECKPOINT % len(raw)])
     worker.checkpoint()
     return worker
 

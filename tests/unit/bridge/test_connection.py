@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import socket
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -313,3 +317,28 @@ def test_what_a_callback_raises_reaches_the_loop(broker):
 
     with pytest.raises(Defect, match="a bug of ours"):
         turn_until(connection, lambda: False)
+
+
+def test_a_turn_says_when_more_waits_than_it_takes_and_the_next_takes_the_rest(broker):
+    seen = Seen()
+    connection = connection_to(broker, seen)
+    greet(broker, connection)
+    body = b"\x00\x01a\x00\x07\x00" + b"x" * 1000
+    publish = b"\x32" + bytes([len(body) & 0x7F | 0x80, len(body) >> 7]) + body
+    waiting = connection._client.socket()
+    sender = threading.Thread(target=broker.say, args=[publish] * 300)
+    sender.start()
+    end = time.monotonic() + 20
+    while _bytes_in(waiting) < 65_536:
+        assert time.monotonic() < end
+    assert connection.turn(0.0, reading=True)
+    assert not connection.turn(0.0, reading=False), "nobody reads: the owner may sleep"
+    turn_until(connection, lambda: len(seen.messages) == 300)
+    sender.join()
+    assert not connection.turn(0.0, reading=True)
+
+
+def _bytes_in(sock: socket.socket) -> int:
+    found = array.array("i", [0])
+    fcntl.ioctl(sock, termios.FIONREAD, found)
+    return found[0]

@@ -73,16 +73,28 @@ def writer(server: Scripted) -> Iterator[InfluxWriter]:
     made.close()
 
 
-def test_lines_go_out_compressed_in_one_request_with_ns_precision(server: Scripted, writer: InfluxWriter):
+def test_lines_go_out_in_one_request_with_ns_precision(server: Scripted, writer: InfluxWriter):
     server.answers = [(204, {}, b"")]
     assert writer.write("telemetry_long", [b"m v=1.0 1", b"m v=2.0 2"]).verdict is Verdict.STORED
     [(path, headers, body)] = server.requests
     assert urlsplit(path).path == "/api/v2/write"
     assert parse_qs(urlsplit(path).query) == {"org": ["plant"], "bucket": ["t_long"], "precision": ["ns"]}
     assert headers["Authorization"] == "Token s3cret"
-    assert headers["Content-Encoding"] == "gzip"
+    assert headers["Content-Encoding"] == "identity"
     assert headers["Content-Type"].startswith("text/plain")
-    assert gzip.decompress(body) == b"m v=1.0 1\nm v=2.0 2"
+    assert body == b"m v=1.0 1\nm v=2.0 2"
+
+
+def test_lines_for_another_machine_go_out_compressed(server: Scripted, monkeypatch: pytest.MonkeyPatch):
+    connect = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **named: connect("127.0.0.1", *more, **named))
+    writer = InfluxWriter(InfluxSettings(url=server.url.replace("127.0.0.1", "influxdb.plant")))
+    server.answers = [(204, {}, b"")]
+    assert writer.write("telemetry", [b"m v=1.0 1"]).verdict is Verdict.STORED
+    writer.close()
+    [(_, headers, body)] = server.requests
+    assert headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body) == b"m v=1.0 1"
 
 
 def test_answers_keep_one_connection_and_their_order(server: Scripted, writer: InfluxWriter):
