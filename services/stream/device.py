@@ -18,11 +18,14 @@ from services.scoring.state import StateUnreadable
 from services.stream.anomalies import OpenAnomaly, Whose
 from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
+from services.stream.pages import Page, PageId
 from services.stream.redelivery import RecentPayloads
 from services.stream.sequence import Sequence
-from services.stream.windows import DeviceWindows, Page, PageId
+from services.stream.windows import DeviceWindows, FirstForm
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""2: open windows as bytes. What 1 had in their place is read too."""
+_READ: Final = (1, VERSION)
 LARGEST_VALUE: Final = 1e100
 """No sensor says more than this; its square still fits a float, so variances stay finite."""
 MOST_SITES: Final = 8
@@ -70,7 +73,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     recent_payloads: bytes
     recent_following: int
     sensors: dict[str, SensorMemory]
-    open_windows: list[tuple[int, int, dict[str, bytes]]]
+    open_windows: bytes | FirstForm
     anomaly: OpenAnomaly | None
     scorer: Any
     sites: list[str] = []
@@ -192,8 +195,8 @@ def read_snapshot(key: str, value: bytes) -> Snapshot:
     """
     try:
         version = _decode_version(value[8:]).version
-        if version != VERSION:
-            raise UnreadableSnapshot(f"state of {key} has version {version}; this Weir reads version {VERSION}")
+        if version not in _READ:
+            raise UnreadableSnapshot(f"state of {key} has version {version}; this Weir reads versions up to {VERSION}")
         return _decode(value[8:])
     except ValueError as error:
         raise UnreadableSnapshot(f"state of {key}: {error}") from None
@@ -217,8 +220,8 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     device.recent_payloads = RecentPayloads(snapshot.recent_payloads, snapshot.recent_following)
     device.sensors = snapshot.sensors
     try:
-        device.windows.restore(snapshot.open_windows, pages)
-    except struct.error as error:
+        device.windows.restore(snapshot.open_windows, pages, device.applied)
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
         raise UnreadableSnapshot(f"open windows of {key}: {error}") from None
     device.anomaly = snapshot.anomaly
     device.closed_us = snapshot.closed_us
