@@ -7,6 +7,7 @@ does not do, it counts `VERSION` up (docs/decisions/0008-state-of-older-versions
 """
 
 import struct
+import sys
 from typing import Any, Final
 
 import msgspec
@@ -46,7 +47,7 @@ class UnreadableSnapshot(ConfigurationError):
         )
 
 
-class SensorMemory(msgspec.Struct, array_like=True):
+class SensorMemory(msgspec.Struct, array_like=True, gc=False):
     """What cleaning remembers of one sensor. Times are event times in µs.
 
     `value` has stood since `since_us`; `longest_us` is the longest that it stood before, over `changes` changes.
@@ -58,7 +59,7 @@ class SensorMemory(msgspec.Struct, array_like=True):
     newest_us: int
     longest_us: int = 0
     changes: int = 0
-    recent: list[float] = []
+    recent: tuple[float, ...] = ()
 
 
 class Snapshot(msgspec.Struct, array_like=True):
@@ -121,11 +122,12 @@ class Device:
         tenant, _, device = key.partition("/")
         self.key = key
         self.key_bytes = key.encode()
-        self.site = site
+        # Tenant and site are those of many devices.
+        self.site = site = sys.intern(site)
         self.sites = [site] if site else []
         self.kind = kind
         self.sensor_types: dict[str, SensorType] = kind.sensors
-        self.whose = Whose(key, tenant, site, device, kind.name)
+        self.whose = Whose(key, sys.intern(tenant), site, device, kind.name)
         self.applied = -1
         self.received_us = 0
         self.slot_end_us = 0
@@ -210,7 +212,7 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     """
     snapshot = read_snapshot(key, value)
     device = Device(key, snapshot.site, kind)
-    device.sites = snapshot.sites
+    device.sites = [sys.intern(site) for site in snapshot.sites]
     device.applied = applied_of(value)
     device.received_us = snapshot.received_us
     device.begin_slot(snapshot.received_us)
