@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 BENCH_READY := .bench-venv/.ready
 PYTEST := $(BIN)/pytest
@@ -15,7 +16,7 @@ COUNT ?= 200000
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-$(READY): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Weir needs Python 3.11 or newer: install it, or name it: make PYTHON=python3.12'; exit 69; }
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +24,12 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup: $(READY) ## Python packages into .venv, as locked
+# Says so where it cannot compile, which pip keeps to itself; nothing to do where pip has just compiled.
+$(READY): $(INSTALLED) $(shell find schemas services -name '*.py')
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+setup: $(READY) ## Python packages into .venv, as locked, and the hot core compiled (plain Python without a C compiler)
 
 servers: ## Kafka, Mosquitto and InfluxDB into the cache (once, a few minutes)
 	deploy/local/install.sh
@@ -77,4 +83,5 @@ profile: $(READY) $(BENCH_READY) servers ## Flame graphs of bridge, stream and s
 	@$(BIN)/python -m bench.profile bridge stream sink
 
 clean: down ## Remove what was built and run here (not the servers' cache)
-	rm -rf $(VENV) .bench-venv .run .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .bench-venv .run .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info services/core.json
+	find services -name '*.so' -delete

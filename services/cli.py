@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.reasons import Reason, Stage
-from services.runtime import process
+from services.runtime import core, process
+from services.runtime.errors import ExitCode
 
 if TYPE_CHECKING:
     from services.console.dead_letters.letters import Choice
@@ -384,6 +385,11 @@ def show(
 
 def main() -> None:
     """Entry point of the `weir` command."""
+    try:
+        core.require_current()
+    except core.StaleCore as stale:
+        typer.echo(f"weir: {stale}", err=True)
+        raise SystemExit(ExitCode.CONFIGURATION) from None
     app()
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings
 from deploy.local.ports import Ports
 from deploy.local.servers import InfluxVersion, chosen_influx_version, install
 from deploy.local.stack import Stack
+from services.runtime import core
 
 # The same examples at every run; `pytest --hypothesis-profile default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -21,6 +22,14 @@ settings.load_profile("repeatable")
 START_SECONDS = 180.0
 SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "influx_version"}
 SLOW_FOLDERS = {"integration", "faults", "e2e"}
+
+
+def pytest_configure() -> None:
+    """Refuse to test what nobody wrote: a compiled core that is older than its sources."""
+    try:
+        core.require_current()
+    except core.StaleCore as stale:
+        raise pytest.UsageError(str(stale)) from None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ from services.console.influx import Influx, shown_url
 from services.console.kafka_checks import check_kafka
 from services.console.mqtt_checks import check_mqtt
 from services.console.mqtt_queue import check_queue
-from services.runtime import settings
+from services.runtime import core, settings
 from services.runtime.errors import ConfigurationError, ExitCode, Unavailable
 from services.runtime.routes import load_routes
 from services.runtime.settings import InfluxSettings, ToolSettings
@@ -44,6 +44,7 @@ def run() -> int:
 
 def _checks() -> Iterator[Check]:
     yield check_python(sys.version_info[:2])
+    yield check_core(core.kind())
     stack = local_stack.adopt()
     yield _stack(stack)
     try:
@@ -68,6 +69,13 @@ def check_python(version: tuple[int, int]) -> Check:
     if version < _OLDEST_PYTHON:
         return failed("Python", found, "install 3.11 or newer, and make the environment anew: `make setup`")
     return ok("Python", platform.python_version())
+
+
+def check_core(kind: str) -> Check:
+    """The same results either way, for twice the CPU time."""
+    if kind == "compiled":
+        return ok("core", kind)
+    return warning("core", kind, "the stream takes about twice the CPU time: install gcc, then `make setup` again")
 
 
 def check_influx(told: InfluxSettings) -> Iterator[Check]:

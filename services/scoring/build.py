@@ -1,8 +1,7 @@
 """From a spec to a sensor's scorer: which views a model is made of."""
 
-from river.anomaly import GaussianScorer, HalfSpaceTrees
-
 import services.scoring.river_state  # noqa: F401  River models can be stored only once it is imported
+from services.scoring.one_pass import OnePassGaussian, OnePassTrees
 from services.scoring.sensor import SensorScorer
 from services.scoring.spec import ModelSpec
 from services.scoring.views.day import DayView
@@ -29,9 +28,9 @@ _GAUSSIAN = 0.37
 def build_sensor(spec: ModelSpec) -> SensorScorer:
     """A new scorer for one sensor, as `spec` describes it."""
     if spec.name == "gaussian":
-        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [RiverView(GaussianScorer())], spec.warm_up)
+        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [RiverView(OnePassGaussian())], spec.warm_up)
     if spec.name == "half_space_trees":
-        trees = HalfSpaceTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
+        trees = OnePassTrees(n_trees=spec.trees, height=spec.height, window_size=spec.window, seed=1)
         return SensorScorer(
             LevelView((5,), _SHORT_LEVEL), [DayView(_DAY, weekend=False), RiverView(trees)], spec.warm_up
         )
@@ -43,6 +42,6 @@ def build_sensor(spec: ModelSpec) -> SensorScorer:
         DayView(_WEEK, weekend=True),
         SequenceView(_SEQUENCE),
         RunView(_RUN),
-        RiverView(GaussianScorer(), _GAUSSIAN),
+        RiverView(OnePassGaussian(), _GAUSSIAN),
     ]
     return SensorScorer(LevelView(_LENGTHS, _LEVEL), others, spec.warm_up)

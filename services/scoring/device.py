@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 import river
 
+import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
@@ -86,17 +87,14 @@ class DeviceScorer:
             if sensor is None:
                 continue
             learnable = learn and (not stuck or name not in stuck)
-            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
-            score = score_of(evidence, line)
-            alarm = sensor.alarm_score(line)
-            low, high = sensor.expected
+            sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
+            found = scores[name] = sensor.report(line)
             if sensor.adopted:
                 adopted = (*adopted, name)
-            scores[name] = SensorScore(score, alarm, low, high)
-            if score > device_score:
-                device_score = score
-            if alarm > device_alarm:
-                device_alarm = alarm
+            if found.score > device_score:
+                device_score = found.score
+            if found.alarm_score > device_alarm:
+                device_alarm = found.alarm_score
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
         joint = self._joint
@@ -134,18 +132,15 @@ class DeviceScorer:
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
 
-        A sensor's evidence is its own, and its part in that of all together (by how far the statistic would fall, were
-        the sensor as the others let expect).
+        A sensor's evidence is its own, and its part in that of all together (see `hotelling.blame_of`). Shares lie in
+        (0, 1] and add up to 1, whatever was read.
         """
         evidence = {name: self._sensors[name].evidence for name in self._latest}
         joint = self._joint
         if joint is not None and joint.score > 0.0:
             together = joint.score / max(1.0 - joint.score, _LEAST_ORDINARY)
-            blame = joint.blame()
-            total = sum(blame.values())
-            for name, part in blame.items():
-                if total > 0.0:
-                    evidence[name] = evidence.get(name, 0.0) + together * part / total
+            for name, part in joint.blame().items():
+                evidence[name] = evidence.get(name, 0.0) + together * part
         whole = sum(evidence[name] for name in sorted(evidence))
         found = []
         for name in sorted(evidence):

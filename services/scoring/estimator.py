@@ -56,6 +56,14 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
         self._latest_us = 0
         self._scorer = DeviceScorer(ModelSpec(model, alarms_per_week, warm_up))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled scorers cannot be pickled, and their state is versioned in any case.
+        return {**self.__dict__, "_scorer": self._scorer.to_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        spec = ModelSpec(state["model"], state["alarms_per_week"], state["warm_up"])
+        self.__dict__.update(state, _scorer=DeviceScorer.from_state(spec, state["_scorer"]))
+
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}

@@ -1,17 +1,17 @@
 """A forgetting range that learns late, so that a slow drift does not teach it as it goes."""
 
 from math import log, sqrt
+from typing import Final
 
 from services.scoring.band import Band
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
-_CHUNKS = 5
-_CHUNK_READINGS = 100
-_CHUNK_S = 3_600.0
-_LEAST_UNIT = 0.1
+_CHUNKS: Final = 5
+_CHUNK_READINGS: Final = 100
+_CHUNK_S: Final = 3_600.0
+_LEAST_UNIT: Final = 0.1
 
 
-@stored("lagged.1", "low", "high", "mean", "since", "held_low", "held_high", "pending_lows", "pending_highs", "filled")
 class LaggedBand(Band):
     """A `Band` for a mean over many readings, which takes values in when they are 400 to 500 readings old.
 
@@ -58,3 +58,18 @@ class LaggedBand(Band):
         independent = max(count / self.span, 3.0)
         share = min(max(allowance * self.span, 1e-300), 0.5)
         return max(_LEAST_UNIT, (sqrt(log(1.0 / share) / log(independent)) - 1.0) / 2.0)
+
+
+register_fields(
+    LaggedBand,
+    "lagged.1",
+    "low",
+    "high",
+    "mean",
+    "since",
+    "held_low",
+    "held_high",
+    "pending_lows",
+    "pending_highs",
+    "filled",
+)

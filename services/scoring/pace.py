@@ -1,14 +1,14 @@
 """A sensor's own rhythm: what turns durations into numbers of readings, whatever the sampling rate."""
 
 import itertools
+from typing import Final
 
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
-_LONGEST_WAIT_STEPS = 10.0
-_ADJUSTMENT = 1.02
+_LONGEST_WAIT_STEPS: Final = 10.0
+_ADJUSTMENT: Final = 1.02
 
 
-@stored("pace.1", "latest_us", "step_s")
 class Pace:
     """The typical step between readings (s), and how much time a reading stands for.
 
@@ -41,3 +41,6 @@ class Pace:
         step = self.step_s = self.step_s * _ADJUSTMENT if elapsed > self.step_s else self.step_s / _ADJUSTMENT
         elapsed = self.elapsed_s = min(elapsed, _LONGEST_WAIT_STEPS * step)
         return elapsed
+
+
+register_fields(Pace, "pace.1", "latest_us", "step_s")

@@ -1,17 +1,18 @@
 """A lasting change: scored as a fault until its time is up, then adopted as the new normal."""
 
 from math import log1p
+from typing import Final
 
 from services.scoring.guard import patience
-from services.scoring.state import stored
+from services.scoring.state import register_fields
 
-_ADOPTED_STEPS = 1_130.0
-_CALM_READINGS = 5
-_WEIGHT = 2.0
-_UNIT = 0.1
+_ADOPTED_STEPS: Final = 1_130.0
+_CALM_READINGS: Final = 5
+_WEIGHT: Final = 2.0
+_UNIT: Final = 0.1
+_FARTHEST: Final = 1e12
 
 
-@stored("regime.1", "low", "high", "left_s", "calm")
 class Regime:
     """The range from before a change that the views have begun to learn (see `Guard`), while the change may be a fault.
 
@@ -47,7 +48,9 @@ class Regime:
         """How far the mean of the latest readings lies outside the old range."""
         outside = max(mean - self.high, self.low - mean)
         width = self.high - self.low
-        return _WEIGHT * log1p(outside / width / _UNIT) if outside > 0.0 and width > 0.0 else 0.0
+        if outside <= 0.0 or width <= 0.0:
+            return 0.0
+        return _WEIGHT * log1p(min(outside / width / _UNIT, _FARTHEST))
 
     def pass_time(self, elapsed_s: float, *, back: bool) -> bool:
         """Take a reading's time; whether the change is adopted with it. `back`: it lies within the old range."""
@@ -60,3 +63,6 @@ class Regime:
             return False
         self.left_s = 0.0
         return True
+
+
+register_fields(Regime, "regime.1", "low", "high", "left_s", "calm")

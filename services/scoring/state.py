@@ -8,12 +8,11 @@ import struct
 from array import array
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 State: TypeAlias = Any
 """Nested lists of int, float, str, bytes, bool and None: what msgpack can carry, exactly."""
 
-_Class = TypeVar("_Class", bound=type)
 _OBJECTS = "*"
 _PLAIN = "#"
 
@@ -57,16 +56,6 @@ def register_fields(kind: type, tag: str, *fields: str) -> None:
             setattr(owner(thing) if owner else thing, name, _restored(getter(thing), state, tag))
 
     register(kind, Codec(tag, encode_fields, restore_fields))
-
-
-def stored(tag: str, *fields: str) -> Callable[[_Class], _Class]:
-    """Class decorator: `register_fields`."""
-
-    def register_class(kind: _Class) -> _Class:
-        register_fields(kind, tag, *fields)
-        return kind
-
-    return register_class
 
 
 def require_registered(model: object) -> None:

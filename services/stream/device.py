@@ -19,10 +19,11 @@ from services.scoring.state import StateUnreadable
 from services.stream.anomalies import OpenAnomaly, Whose
 from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
+from services.stream.open_windows import FirstForm
 from services.stream.pages import Page, PageId
 from services.stream.redelivery import RecentPayloads
 from services.stream.sequence import Sequence
-from services.stream.windows import DeviceWindows, FirstForm
+from services.stream.windows import DeviceWindows
 
 VERSION: Final = 2
 """2: open windows as bytes. What 1 had in their place is read too."""
@@ -205,7 +206,7 @@ def read_snapshot(key: str, value: bytes) -> Snapshot:
 
 
 def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType) -> tuple[Device, bool]:
-    """The device, and whether its models came along (else they learn anew: River or the model spec has changed).
+    """The device, and whether its models came along (else they learn anew: they, River or the spec have changed).
 
     Raises:
         UnreadableSnapshot: See `read_snapshot`.

@@ -225,6 +225,8 @@ class Intake(Service):
         waiting = any(owned.following > owned.committed for owned in self.worker.partitions.values())
         if self.worker.checkpoint() or not waiting:
             self.moved_at = time.monotonic()
+        if rebuilt := self.worker.models_rebuilt():
+            log.warning("models_learn_anew", devices=rebuilt, means="their state is of another version or model spec")
         self._next_checkpoint = time.monotonic() + self._options.checkpoint_s
         metrics.CHECKPOINTS.inc()
         metrics.CHECKPOINT_SECONDS.inc(time.monotonic() - started)

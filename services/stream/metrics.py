@@ -52,7 +52,7 @@ class PipelineCollector(Collector):
         )
         yield GaugeMetricFamily(
             "weir_stream_models_rebuilt",
-            "Devices whose models could not be read back and learn anew: River or a model spec was changed.",
+            "Devices whose models could not be read back and learn anew: Weir, River or a model spec was changed.",
             sum(pipeline.models_rebuilt for pipeline in pipelines),
         )
         for name, text, value in (

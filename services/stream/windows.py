@@ -12,9 +12,8 @@ windows, which are thus what they would be had each reading been added as it cam
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import msgspec
-
 from services.stream.moments import Head, Moment, by_sensor, following, heads, pack_moments, put_moment, unpack_moments
+from services.stream.open_windows import FirstForm, OpenWindows, read_open, write_open
 from services.stream.pages import Page, PageId, Parts, Shelf, join, read_page, split, write_page
 from services.stream.window import Window, pack_window, unpack_first_form, unpack_window
 
@@ -46,21 +45,6 @@ class Emission(NamedTuple):
     start_us: int
     window: Window
     provisional: bool = False
-
-
-class OpenWindows(msgspec.Struct, array_like=True):
-    """A device's open windows in its snapshot."""
-
-    names: tuple[str, ...]
-    moments: bytes
-    folded: list[tuple[int, int, bytes]]
-
-
-FirstForm = list[tuple[int, int, dict[str, bytes]]]
-"""The same as 0.1.0 wrote it: width, start, and each sensor's window packed."""
-
-_encode_open = msgspec.msgpack.Encoder().encode
-_decode_open = msgspec.msgpack.Decoder(OpenWindows).decode
 
 
 class DeviceWindows:
@@ -429,7 +413,7 @@ class DeviceWindows:
     def pack_open(self) -> bytes:
         """The open windows, for the device's snapshot."""
         folded = [(width_us, start_us, page) for (width_us, start_us), page in sorted((self._folded or {}).items())]
-        return _encode_open(OpenWindows(self._names, pack_moments(self._log), folded))
+        return write_open(OpenWindows(self._names, pack_moments(self._log), folded))
 
     def restore(self, packed: bytes | FirstForm, pages: dict[PageId, Page], applied: int) -> None:
         """Take up the open windows of a snapshot that has applied so many offsets, and the pages.
@@ -438,7 +422,7 @@ class DeviceWindows:
             ValueError, IndexError, OverflowError, struct.error: These are no open windows.
         """
         if isinstance(packed, bytes):
-            stored = _decode_open(packed)
+            stored = read_open(packed)
             self._names = _shared(stored.names)
             self._log, self._held = unpack_moments(stored.moments)
             self._folded = {(width_us, start_us): page for width_us, start_us, page in stored.folded} or None

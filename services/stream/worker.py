@@ -33,12 +33,13 @@ class Log(Protocol):
 class Owned:
     """A partition while owned. `following`: the next offset to process; `committed`: that of the last commit."""
 
-    __slots__ = ("committed", "following", "pipeline")
+    __slots__ = ("committed", "following", "pipeline", "rebuilt_told")
 
     def __init__(self, pipeline: PartitionPipeline, following: int) -> None:
         self.pipeline = pipeline
         self.following = following
         self.committed = following
+        self.rebuilt_told = 0
 
 
 class Hole(Exception):
@@ -120,6 +121,14 @@ class Worker:
             for key in owned.pipeline.take_expired():
                 self._log.send(topics.STREAM_STATE, partition, key, None)
         return True
+
+    def models_rebuilt(self) -> int:
+        """Devices whose models began to learn anew since this was last asked."""
+        newly = 0
+        for owned in self.partitions.values():
+            newly += owned.pipeline.models_rebuilt - owned.rebuilt_told
+            owned.rebuilt_told = owned.pipeline.models_rebuilt
+        return newly
 
     def lag_of(self, ends: Mapping[int, int]) -> int:
         """Records not yet processed, given each partition's next offset."""

@@ -32,6 +32,13 @@ def test_the_image_holds_every_dependency():
     assert wanted <= pins(IMAGE / "requirements.lock").keys()
 
 
+def test_what_compiles_the_core_is_what_was_tested_and_all_of_it():
+    tested, building = pins(ROOT / "requirements.lock"), pins(IMAGE / "build-requirements.lock")
+    assert {name: building[name] for name in building if tested.get(name) != building[name]} == {}
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert {re.match(r"[\w.-]+", line)[0] for line in wanted} <= building.keys()
+
+
 def test_everything_that_is_installed_is_checked_by_hash():
     assert all(hashes for _, hashes in pins(IMAGE / "requirements.lock").values())
     assert all(hashes for _, hashes in pins(IMAGE / "build-requirements.lock").values())

@@ -2,12 +2,11 @@
 
 from services.scoring.band import Band
 from services.scoring.rolling import Spread
-from services.scoring.state import stored
-from services.scoring.views.view import Moment
+from services.scoring.state import register_fields
+from services.scoring.views.view import Moment, View
 
 
-@stored("spread_view.2", "spread", "band", "learnt")
-class SpreadView:
+class SpreadView(View):
     """Forgetting record of the standard deviation of the latest `length` readings.
 
     Silent for a signal that has never moved. What varies less than ever is left to `RunView`.
@@ -55,3 +54,6 @@ class SpreadView:
     def release(self, part: float, widths: float) -> None:
         """See `Band.release`."""
         self.band.release(part, widths)
+
+
+register_fields(SpreadView, "spread_view.2", "spread", "band", "learnt")

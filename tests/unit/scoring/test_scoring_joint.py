@@ -1,9 +1,12 @@
 """Sensors together: what no sensor shows alone, who is to blame, and what must not disturb it."""
 
+import math
 import random
 from math import sin
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scoring_streams import SECOND_US, START_US
 
 from services.scoring.device import DeviceScorer
@@ -109,7 +112,88 @@ def test_what_has_not_moved_for_weeks_is_scored():
         scorer.update(START_US + i * SECOND_US, dict.fromkeys(NAMES, 1.0))
     joint = scorer._joint  # where a month of the same readings takes it
     joint.largest = 0.0
-    joint.means = joint.window.mean(0)
+    joint.means = [sum(column) / len(column) for column in joint.window]
     assert scorer.update(START_US + 500 * SECOND_US, dict.fromkeys(NAMES, 1.0)).score < 0.5
     assert 0.0 <= scorer.update(START_US + 501 * SECOND_US, dict.fromkeys(NAMES, 9.0)).score <= 1.0
     assert sum(culprit.share for culprit in scorer.culprits()) == pytest.approx(1.0)
+
+
+# ------------------------------------------------------------------------------------------------- the end of a fault
+
+
+def during_and_after(size: float, lasts: int = 40, after: int = 40) -> list[tuple[int, dict[str, float]]]:
+    """Rows 700 on: for `lasts` rows one sensor is `size` off."""
+    rng = random.Random(8)
+    rows = [(i, row(rng, i)) for i in range(700, 700 + lasts + after)]
+    for i, values in rows:
+        values["s0"] += size if i < 700 + lasts else 0.0
+    return rows
+
+
+@pytest.mark.parametrize("size", [6.0, -8.0, 40.0])
+def test_a_fault_is_scored_to_its_end_and_for_five_rows_after_it_at_most(size):
+    scorer, _ = trained(4)
+    over = [i for i, v in during_and_after(size) if scorer.update(START_US + i * SECOND_US, v).score >= 0.5]
+    assert set(range(706, 740)) <= set(over)
+    assert max(over) <= 740 + 5
+
+
+def test_the_few_rows_after_a_fault_score_no_higher_than_fifteen_would():
+    after = never = 0.0
+    for seed in range(3):
+        learnt = trained(seed, readings=500)[0].to_state()
+        for repeat in range(4):
+            struck, calm = (DeviceScorer.from_state(ModelSpec(), learnt) for _ in range(2))
+            rng = random.Random(10 * seed + repeat)
+            for i in range(500, 540):
+                values = row(rng, i)
+                off = {**values, "s0": values["s0"] + (8.0 if i < 530 else 0.0)}
+                struck.update(START_US + i * SECOND_US, off)
+                calm.update(START_US + i * SECOND_US, values)
+                if i >= 534:
+                    after += struck._joint.score
+                    never += calm._joint.score
+    assert after < 1.25 * never
+
+
+def test_a_fault_that_comes_back_soon_is_scored_again():
+    scorer, rng = trained(4)
+    scores = []
+    for i in range(700, 760):
+        values = row(rng, i)
+        values["s0"] += 0.0 if 720 <= i < 728 else 8.0
+        scores.append(scorer.update(START_US + i * SECOND_US, values).score)
+    assert max(scores[25:28]) < 0.5
+    assert min(scores[32:]) >= 0.5
+
+
+def test_at_the_end_of_a_fault_looking_changes_nothing_and_a_restart_neither():
+    scorer, _ = trained(4)
+    for i, values in during_and_after(8.0):
+        event_us = START_US + i * SECOND_US
+        looked = scorer.score(event_us, values)
+        restarted = DeviceScorer.from_state(ModelSpec(), scorer.to_state())
+        score = scorer.update(event_us, values)
+        assert looked.score == score.score
+        assert restarted.update(event_us, values) == score
+        assert restarted.to_state() == scorer.to_state()
+
+
+# ------------------------------------------------------------------------------------------------- whatever is read
+
+LEARNT = trained(5, readings=450)[0].to_state()
+READING = st.floats(-1e100, 1e100) | st.sampled_from([1e100, -1e100, 1e-300, 0.0, 5e-324])
+ROWS = st.lists(st.dictionaries(st.sampled_from([*NAMES, "late"]), READING, min_size=1), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS)
+def test_whatever_is_read_shares_are_positive_and_add_up(rows):
+    scorer = DeviceScorer.from_state(ModelSpec(), LEARNT)
+    for i, values in enumerate(rows):
+        score = scorer.update(START_US + (450 + i) * SECOND_US, values)
+        shares = [culprit.share for culprit in scorer.culprits()]
+        assert 0.0 <= score.alarm_score <= score.score <= 1.0
+        assert all(math.isfinite(share) and share > 0.0 for share in shares)
+        assert sum(shares) == pytest.approx(1.0, abs=1e-9) or not shares
+        assert shares or not score.score

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from stream_builders import StateTopic, examples, feed, ledgers_add_up, log, message, pipeline
 
 from schemas import topics
+from services.scoring.device import DeviceScorer
 from services.stream import recovery
-from services.stream.device import VERSION, UnreadableSnapshot
+from services.stream.device import VERSION, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_table import NOTHING_STORED, Restored
+from services.stream.device_types import load_device_types
+from services.stream.worker import Worker
 
 OF_MODELS = (topics.SCORES, topics.ANOMALIES)
 
@@ -41,6 +44,50 @@ def test_an_old_checkpoint_is_gone_on_from_as_if_nothing_had_been(recording):
     assert [(o.topic, o.record.id) for o in outputs] == [(line["topic"], line["record"]["id"]) for line in expected]
     assert [as_recorded(o, line["record"]) for o, line in zip(outputs, expected, strict=True)] == expected
     assert partition.skipped == 12
+
+
+def test_models_of_0_1_0_learn_anew_each_counted():
+    recording = recordings.read(recordings.FOLDER / "0.1.0")
+    restored = recovery.merge(recording.state)[0]
+    partition = recording.open(restored)
+    outputs = partition.process(recording.raw[recording.settings.following :])
+    heard = [key for key in partition._devices._devices if key in restored.values]
+    assert {b"acme/press-1", b"acme/pump-1", b"acme/fan-1"} <= set(heard)
+    assert partition.models_rebuilt == len(heard)
+    assert {o.record.state for o in outputs if o.topic == topics.SCORES} == {"learning"}
+
+
+def test_a_device_whose_models_learn_anew_keeps_all_else():
+    recording = recordings.read(recordings.FOLDER / "0.1.0")
+    types = load_device_types(recording.path / "device_types.yaml")
+    for key in ("acme/press-1", "acme/pump-1", "acme/fan-1"):
+        written = recovery.merge(recording.state)[0].values[key.encode()]
+        device, with_models = restore(key, written, {}, types.of(key))
+        assert not with_models
+        kept, before = read_snapshot(key, device.snapshot()), read_snapshot(key, written)
+        assert kept.scorer == DeviceScorer(types.of(key).model).to_state()
+        assert applied_of(device.snapshot()) == applied_of(written)
+        assert msgspec.structs.replace(kept, scorer=None) == msgspec.structs.replace(before, scorer=None)
+
+
+def test_the_worker_tells_once_whose_models_learn_anew():
+    recording = recordings.read(recordings.FOLDER / "0.1.0")
+    worker = Worker(None, lambda _, restored: recording.open(restored))
+    worker.assign(recordings.PARTITION, recovery.merge(recording.state)[0], recording.settings.following)
+    at_once = worker.models_rebuilt()
+    pipeline = worker.partitions[recordings.PARTITION].pipeline
+    pipeline.process(recording.raw[recording.settings.following :])
+    assert at_once + worker.models_rebuilt() == pipeline.models_rebuilt > at_once
+    assert worker.models_rebuilt() == 0
+
+
+def test_an_anomaly_that_was_open_at_the_upgrade_is_closed_by_its_quiet():
+    recording = recordings.read(recordings.FOLDER / "0.1.0")
+    partition = recording.open(recovery.merge(recording.state)[0])
+    outputs = partition.process(recording.raw[recording.settings.following :])
+    phases = [o.record.phase for o in outputs if o.topic == topics.ANOMALIES]
+    assert phases
+    assert set(phases) == {"closed"}
 
 
 def test_its_ledger_goes_on_and_adds_up_to_that_of_the_whole_log(recording):

@@ -1,0 +1,100 @@
+"""The hot core compiled and as plain Python: the same bytes; and a compiled core that is not its sources' shows."""
+
+import ast
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.runtime import core
+
+ROOT = Path(__file__).parents[2]
+WORK = Path(__file__).parent / "core_work.py"
+
+
+def outcome(which: str) -> list[str]:
+    """What `core_work` makes of its work, one digest a line, with the core `compiled` or `interpreted`."""
+    run = subprocess.run(
+        [sys.executable, WORK, which],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.mark.skipif(
+    core.kind() == "interpreted", reason="there is no compiled core here: no C compiler, or WEIR_PURE=1"
+)
+def test_the_compiled_core_gives_the_same_bytes_as_the_interpreted_one():
+    compiled, interpreted = outcome("compiled"), outcome("interpreted")
+    assert len(compiled) > 10
+    assert compiled == interpreted
+
+
+@pytest.fixture
+def built(tmp_path):
+    """A core that was compiled from what stands beside it."""
+    folder = tmp_path / "services"
+    folder.mkdir()
+    (folder / "band.py").write_text("WIDTH = 1\n")
+    (folder / "core__mypyc.cpython-311-x86_64-linux-gnu.so").touch()
+    digests = {"services/band.py": hashlib.sha256(b"WIDTH = 1\n").hexdigest()}
+    (folder / "core.json").write_text(json.dumps({"sources": digests}))
+    return folder
+
+
+def test_a_compiled_core_of_the_sources_as_they_are_may_run(built):
+    core.require_current(built)
+    assert core.kind(built) == "compiled"
+
+
+def test_a_source_that_has_changed_since_is_named(built):
+    (built / "band.py").write_text("WIDTH = 2\n")
+    with pytest.raises(core.StaleCore, match=r"services/band\.py.*make setup"):
+        core.require_current(built)
+
+
+def test_a_source_that_is_gone_is_named(built):
+    (built / "band.py").unlink()
+    with pytest.raises(core.StaleCore, match=r"services/band\.py"):
+        core.require_current(built)
+
+
+def test_a_core_that_was_not_compiled_to_its_end_may_not_run(built):
+    (built / "core.json").unlink()
+    with pytest.raises(core.StaleCore, match="not compiled to its end"):
+        core.require_current(built)
+
+
+def test_without_a_compiled_core_sources_may_change(built):
+    next(built.glob("*.so")).unlink()
+    (built / "band.py").write_text("WIDTH = 2\n")
+    core.require_current(built)
+    assert core.kind(built) == "interpreted"
+
+
+def compiled_modules() -> list[Path]:
+    """The sources of the modules that `setup.py` lists."""
+    listed = (ROOT / "setup.py").read_text().partition("COMPILED = (")[2].partition("\n)")[0]
+    names = [line.strip().strip('",') for line in listed.splitlines() if line.strip().startswith('"')]
+    assert len(names) > 10
+    return [ROOT / Path(*name.split(".")).with_suffix(".py") for name in names]
+
+
+def test_no_compiled_module_has_a_class_with_keywords_or_decorators():
+    # mypyc forgets keywords (`array_like=True` of a Struct), and refuses decorators on classes that it compiles.
+    found = [
+        f"{path.name}: {node.name}"
+        for path in compiled_modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and (node.keywords or node.decorator_list)
+    ]
+    assert found == []
