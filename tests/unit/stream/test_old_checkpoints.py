@@ -16,6 +16,7 @@ from services.stream import recovery
 from services.stream.device import VERSION, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_table import NOTHING_STORED, Restored
 from services.stream.device_types import load_device_types
+from services.stream.window import Window, unpack_first_form
 from services.stream.worker import Worker
 
 OF_MODELS = (topics.SCORES, topics.ANOMALIES)
@@ -67,7 +68,17 @@ def test_a_device_whose_models_learn_anew_keeps_all_else():
         kept, before = read_snapshot(key, device.snapshot()), read_snapshot(key, written)
         assert kept.scorer == DeviceScorer(types.of(key).model).to_state()
         assert applied_of(device.snapshot()) == applied_of(written)
-        assert msgspec.structs.replace(kept, scorer=None) == msgspec.structs.replace(before, scorer=None)
+        assert [told(e.window) for e in device.windows.still_open(0, 2**60)] == [
+            told(unpack_first_form(window)) for _, _, windows in before.open_windows for window in windows.values()
+        ]
+        other = {"scorer": None, "version": 0, "open_windows": b""}  # what has another form since
+        assert msgspec.structs.replace(kept, **other) == msgspec.structs.replace(before, **other)
+
+
+def told(window: Window) -> list:
+    """All that a window has to say."""
+    fields = [getattr(window, name) for name in Window.__slots__ if name != "quantiles"]
+    return [*fields, window.quantiles.levels, window.quantiles.turns]
 
 
 def test_the_worker_tells_once_whose_models_learn_anew():
