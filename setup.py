@@ -41,7 +41,11 @@ COMPILED = (
     "services.scoring.views.sequence",
     "services.scoring.views.spread",
     "services.scoring.views.view",
+    "services.stream.moments",
+    "services.stream.packed_numbers",
+    "services.stream.pages",
     "services.stream.quantiles",
+    "services.stream.window",
     "services.stream.windows",
 )
 GROUP = "services.core"

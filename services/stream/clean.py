@@ -68,7 +68,7 @@ def clean(
                 rejected.append(Rejected(sensor, *refused))
                 dropped.add(sensor)
             else:
-                recent = [float(event_us), value] if may_collide else []
+                recent = (float(event_us), value) if may_collide else ()
                 sensors[sensor] = SensorMemory(value, event_us, event_us, recent=recent)
                 budget.count(device.whose.tenant, 1)
             continue
@@ -88,7 +88,7 @@ def clean(
                     detail = f"{value} at a time that already has {known}; send seq to keep both"
                     rejected.append(Rejected(sensor, Reason.TIME_COLLISION, detail))
                 continue
-            memory.recent = [*memory.recent[-2 * (REMEMBERED_TIMES - 1) :], float(event_us), value]
+            memory.recent = (*memory.recent[-2 * (REMEMBERED_TIMES - 1) :], float(event_us), value)
         if not in_order and event_us < memory.newest_us:
             older.append(sensor)
         else:

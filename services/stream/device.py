@@ -7,6 +7,7 @@ does not do, it counts `VERSION` up (docs/decisions/0008-state-of-older-versions
 """
 
 import struct
+import sys
 from typing import Any, Final
 
 import msgspec
@@ -18,12 +19,16 @@ from services.scoring.state import StateUnreadable
 from services.stream.anomalies import OpenAnomaly, Whose
 from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
+from services.stream.open_windows import FirstForm
 from services.stream.oversight import Oversight
+from services.stream.pages import Page, PageId
 from services.stream.redelivery import RecentPayloads
 from services.stream.sequence import Sequence
-from services.stream.windows import DeviceWindows, Page, PageId
+from services.stream.windows import DeviceWindows
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""2: open windows as bytes. What 1 had in their place is read too."""
+_READ: Final = (1, VERSION)
 LARGEST_VALUE: Final = 1e100
 """No sensor says more than this; its square still fits a float, so variances stay finite."""
 MOST_SITES: Final = 8
@@ -44,7 +49,7 @@ class UnreadableSnapshot(ConfigurationError):
         )
 
 
-class SensorMemory(msgspec.Struct, array_like=True):
+class SensorMemory(msgspec.Struct, array_like=True, gc=False):
     """What cleaning remembers of one sensor. Times are event times in µs.
 
     `value` has stood since `since_us`; `longest_us` is the longest that it stood before, over `changes` changes.
@@ -56,7 +61,7 @@ class SensorMemory(msgspec.Struct, array_like=True):
     newest_us: int
     longest_us: int = 0
     changes: int = 0
-    recent: list[float] = []
+    recent: tuple[float, ...] = ()
 
 
 class Snapshot(msgspec.Struct, array_like=True):
@@ -71,7 +76,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     recent_payloads: bytes
     recent_following: int
     sensors: dict[str, SensorMemory]
-    open_windows: list[tuple[int, int, dict[str, bytes]]]
+    open_windows: bytes | FirstForm
     anomaly: OpenAnomaly | None
     scorer: Any
     sites: list[str] = []
@@ -121,11 +126,12 @@ class Device:
         tenant, _, device = key.partition("/")
         self.key = key
         self.key_bytes = key.encode()
-        self.site = site
+        # Tenant and site are those of many devices.
+        self.site = site = sys.intern(site)
         self.sites = [site] if site else []
         self.kind = kind
         self.sensor_types: dict[str, SensorType] = kind.sensors
-        self.whose = Whose(key, tenant, site, device, kind.name)
+        self.whose = Whose(key, sys.intern(tenant), site, device, kind.name)
         self.applied = -1
         self.received_us = 0
         self.slot_end_us = 0
@@ -205,8 +211,8 @@ def read_snapshot(key: str, value: bytes) -> Snapshot:
     """
     try:
         version = _decode_version(value[8:]).version
-        if version != VERSION:
-            raise UnreadableSnapshot(f"state of {key} has version {version}; this Weir reads version {VERSION}")
+        if version not in _READ:
+            raise UnreadableSnapshot(f"state of {key} has version {version}; this Weir reads versions up to {VERSION}")
         return _decode(value[8:])
     except ValueError as error:
         raise UnreadableSnapshot(f"state of {key}: {error}") from None
@@ -220,7 +226,7 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     """
     snapshot = read_snapshot(key, value)
     device = Device(key, snapshot.site, kind)
-    device.sites = snapshot.sites
+    device.sites = [sys.intern(site) for site in snapshot.sites]
     device.applied = applied_of(value)
     device.received_us = snapshot.received_us
     device.begin_slot(snapshot.received_us)
@@ -230,8 +236,8 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
     device.recent_payloads = RecentPayloads(snapshot.recent_payloads, snapshot.recent_following)
     device.sensors = snapshot.sensors
     try:
-        device.windows.restore(snapshot.open_windows, pages)
-    except struct.error as error:
+        device.windows.restore(snapshot.open_windows, pages, device.applied)
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
         raise UnreadableSnapshot(f"open windows of {key}: {error}") from None
     device.anomaly = snapshot.anomaly
     device.closed_us = snapshot.closed_us

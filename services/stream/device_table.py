@@ -14,9 +14,9 @@ from schemas.topics import UNPLACED_KEY
 from services.stream.device import Device, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.pages import Page, PageId
 from services.stream.sensor_budget import SensorBudget
 from services.stream.silence import Silence
-from services.stream.windows import Page, PageId
 
 IDLE_US: Final = 7 * 86_400 * 1_000_000
 """A device that sent nothing for so long (by received time) is forgotten when a budget is used up."""
@@ -120,7 +120,7 @@ class DeviceTable:
             owner, _, _ = key.partition(b"|")
             device = self._load(owner)
             if owner != key:
-                device.windows.changed_pages.add(_parse_page_key(key)[1])
+                device.windows.write_again(_parse_page_key(key)[1], applied_of(restored.values[key]))
             self._changed.add(owner)
 
     def __len__(self) -> int:
@@ -174,15 +174,12 @@ class DeviceTable:
             device = self._devices.get(key)
             if device is None:
                 continue
-            windows = device.windows
-            for page_id in sorted(windows.changed_pages):
-                page = windows.pages[page_id]
+            for page_id, page in device.windows.take_changed():
                 lead = page.applied.to_bytes(_LEAD, "big", signed=True)
-                changes.append(StateChange(_page_key(key, page_id), lead + page.packed))
+                changes.append(StateChange(_page_key(key, page_id), lead + page.written))
                 self._expired.pop(_page_key(key, page_id), None)
-            self._expired |= dict.fromkeys(_page_key(key, page_id) for page_id in sorted(windows.expired_pages))
-            windows.changed_pages.clear()
-            windows.expired_pages.clear()
+            for page_id in device.windows.take_expired():
+                self._expired[_page_key(key, page_id)] = None
             changes.append(StateChange(key, device.snapshot()))
         self._changed.clear()
         return changes
@@ -226,7 +223,7 @@ class DeviceTable:
         stored = self._stored.pop(key, None)
         if stored is None:
             device = Device(name, "", kind)
-            device.windows.restore([], pages)
+            device.windows.restore([], pages, device.applied)
             self._count(name, 1)
             self._expired.pop(key, None)
         else:
@@ -293,9 +290,7 @@ class DeviceTable:
         forgotten.applied = offset - 1
         forgotten.received_us = device.received_us
         self._farewells.append(StateChange(key, forgotten.snapshot()))
-        windows = device.windows
-        pages = sorted({*windows.pages, *windows.expired_pages})
-        self._expired |= dict.fromkeys([key, *(_page_key(key, page_id) for page_id in pages)])
+        self._expired |= dict.fromkeys([key, *(_page_key(key, page_id) for page_id in device.windows.page_ids())])
         del self._devices[key]
         self._changed.discard(key)
         self._silence.forget(device)

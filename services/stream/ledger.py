@@ -8,7 +8,7 @@ sums over its devices.
 import msgspec
 
 
-class Ledger(msgspec.Struct, array_like=True):
+class Ledger(msgspec.Struct, array_like=True, gc=False):
     """Counts since the device was first seen; the last two by dead-letter reason."""
 
     received: int = 0

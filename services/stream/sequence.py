@@ -46,7 +46,7 @@ class RangeChange(msgspec.Struct, frozen=True, gc=False):
     jump: bool = False
 
 
-class Sequence(msgspec.Struct, array_like=True):
+class Sequence(msgspec.Struct, array_like=True, gc=False):
     """One device's counter."""
 
     epoch: int = 0

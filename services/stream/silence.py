@@ -13,7 +13,7 @@ class _Spell:
     def __init__(self, device: Device) -> None:
         self.after = device.applied
         self.shown_us = 0
-        self.last_end_us = max(start + width for width, start in device.windows.open)
+        self.last_end_us = device.windows.last_end_us()
 
 
 class Silence:
@@ -31,7 +31,7 @@ class Silence:
         """
         found = []
         for device in devices:
-            if device.received_us >= received_before_us or not device.windows.open:
+            if device.received_us >= received_before_us or not device.windows.has_open:
                 continue
             spell = self._spells.get(device.key)
             if spell is None or spell.after != device.applied:

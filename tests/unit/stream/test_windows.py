@@ -1,6 +1,6 @@
 """Windows: what falls into which, when they are told, corrected, and forgotten; and an oracle that recomputes them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -20,9 +20,11 @@ from stream_builders import (
     message,
     only,
     pipeline,
+    raw,
 )
 
 from schemas import topics
+from services.stream.window import pack_window
 from services.stream.windows import DeviceWindows, Emission
 
 S10, S60, S300 = 10, 60, 300
@@ -93,6 +95,19 @@ def test_a_late_reading_corrects_its_window_under_the_same_identity_with_the_nex
         (2, 3, 30.0),
     ]
     assert window.id != corrected.id
+
+
+def test_all_late_readings_of_one_upload_correct_their_window():
+    """They share an offset, which must not make the second look like a replay of the first."""
+    device = pipeline()
+    feed(device, message(1, 1, flow=20.0), message(41, 2, flow=1.0))
+    late = [{"ts": at(second), "values": {"flow": value}} for second, value in ((2, 30.0), (3, 40.0), (4, 50.0))]
+    corrected = told(feed(device, raw(late, received=42.0)), S10)
+    assert [(w.start_us, w.revision, w.count, w.mean) for w in corrected] == [
+        (at(0), 1, 2, 25.0),
+        (at(0), 2, 3, 30.0),
+        (at(0), 3, 4, 35.0),
+    ]
 
 
 def test_a_window_that_nothing_was_in_is_told_when_a_late_reading_makes_it():
@@ -188,12 +203,11 @@ def pages_after(seconds: float, step: float) -> DeviceWindows:
 
 def test_pages_are_forgotten_after_their_horizon():
     windows = pages_after(3 * 3600, 5.0)
-    by_width = defaultdict(int)
-    for width, _ in windows.pages:
-        by_width[width // SECOND_US] += 1
+    expired, still_open = windows.take_expired(), windows.open_ids()
+    by_width = Counter(width // SECOND_US for width, _ in windows.page_ids())
     assert by_width == {S10: 6, S60: 60, S300: 12}
-    assert len(windows.open) <= 6
-    assert len(windows.expired_pages) == 3 * 360 + 180 + 36 - 78 - len(windows.open)
+    assert len(still_open) <= 6
+    assert len(expired) == 3 * 360 + 180 + 36 - 78 - len(still_open)
 
 
 def test_a_device_that_only_ever_corrects_does_not_keep_its_pages_for_ever():
@@ -327,8 +341,9 @@ def test_windows_that_were_written_and_read_go_on_as_if_nothing_had_been(before,
         return emitted
 
     def described(emitted: list[Emission]):
-        return [(sensor, width, start, window.pack()) for sensor, width, start, window, _ in emitted]
+        return [(sensor, width, start, pack_window(window, start)) for sensor, width, start, window, _ in emitted]
 
+    pages = {}
     for part in (before, after):
         for advance, lateness, value in part:
             moment += round(advance * SECOND_US)
@@ -336,13 +351,16 @@ def test_windows_that_were_written_and_read_go_on_as_if_nothing_had_been(before,
             emitted_by = [described(take(windows, event_us, value)) for windows in (whole, cut)]
             assert emitted_by[0] == emitted_by[1]
             newest, offset = max(newest, event_us), offset + 1
+        pages |= dict(cut.take_changed())
+        for page_id in cut.take_expired():
+            pages.pop(page_id, None)
         read = DeviceWindows()
-        read.restore(cut.pack_open(), dict(cut.pages))
+        read.restore(cut.pack_open(), pages, offset - 1)
         cut = read
     assert cut.pack_open() == whole.pack_open()
-    assert {key: page.packed for key, page in cut.pages.items()} == {
-        key: page.packed for key, page in whole.pages.items()
-    }
+    whole.take_expired()
+    assert cut.page_ids() == whole.page_ids()
+    assert dict(whole.take_changed()) == pages
     assert cut.next_due_us == whole.next_due_us
 
 

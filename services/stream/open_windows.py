@@ -1,0 +1,20 @@
+"""Open windows as a device's snapshot has them. In a module of its own, as a Struct like this must not be compiled."""
+
+from typing import Final
+
+import msgspec
+
+
+class OpenWindows(msgspec.Struct, array_like=True):
+    """The device's sensors by number; its latest moments; and width, start and page of what was folded before them."""
+
+    names: tuple[str, ...]
+    moments: bytes
+    folded: list[tuple[int, int, bytes]]
+
+
+FirstForm = list[tuple[int, int, dict[str, bytes]]]
+"""The same as 0.1.0 wrote it: width, start, and each sensor's window packed."""
+
+write_open: Final = msgspec.msgpack.Encoder().encode
+read_open: Final = msgspec.msgpack.Decoder(OpenWindows).decode
