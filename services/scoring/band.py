@@ -1,11 +1,12 @@
 """The forgetting range: what a quantity has been, and how far outside of it a value lies."""
 
 from math import inf, log, log1p
+from typing import Final
 
 from services.scoring.state import register_fields
 
-_LEAST_UNIT = 0.1
-_FARTHEST = 1e12
+_LEAST_UNIT: Final = 0.1
+_FARTHEST: Final = 1e12
 
 
 class Band:
@@ -114,7 +115,7 @@ class Band:
         self.held_high = self.held_low = 0.0
 
 
-RELAX_EVERY = 16
+RELAX_EVERY: Final = 16
 """Readings between two times that ranges shrink: so a reading within all ranges costs comparisons only."""
 
 register_fields(Band, "band.2", "low", "high", "mean", "since", "held_low", "held_high")

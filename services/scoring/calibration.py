@@ -1,21 +1,22 @@
 """From evidence to a score with one meaning: 0.5 is the alarm line, and alarms keep to a budget."""
 
 from math import exp
+from typing import Final
 
 from services.scoring.severity import ALARM_LINE
 from services.scoring.state import register_fields
 
-WEEK_S = 604_800.0
-_DEARER_PER_ALARM = 0.5
-_DEARER_OVERDRAWN = 1.4
-_TOLERATED = 2.0
-_DEAREST = 50.0
-_FREQUENT = 2.5
-_QUIET_S = 300.0
-_QUIET_STEPS = 120.0
-_ESCALATION = 3.0
-_LOUD = 1.5
-_QUIET_SCORE = 0.49
+WEEK_S: Final = 604_800.0
+_DEARER_PER_ALARM: Final = 0.5
+_DEARER_OVERDRAWN: Final = 1.4
+_TOLERATED: Final = 2.0
+_DEAREST: Final = 50.0
+_FREQUENT: Final = 2.5
+_QUIET_S: Final = 300.0
+_QUIET_STEPS: Final = 120.0
+_ESCALATION: Final = 3.0
+_LOUD: Final = 1.5
+_QUIET_SCORE: Final = 0.49
 
 
 class Budget:

@@ -1,11 +1,12 @@
 """Where a signal lies and how wide it varies, robustly."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from services.scoring.state import register_fields
 
-_CLAMP = 5.0
-_FIRST_CLAMP = 12.0
+_CLAMP: Final = 5.0
+_FIRST_CLAMP: Final = 12.0
 
 
 class Centre:
@@ -47,10 +48,10 @@ class Centre:
         if step and (step < self.grain or not self.grain):
             self.grain = step
         self.previous = value
-        gain = 1.0 / min(count, memory)
+        gain = 1.0 / (count if count < memory else memory)
         away, limit = value - self.mean, _CLAMP * self.deviation
-        if limit:
-            away = max(-limit, min(limit, away))
+        if limit and not -limit <= away <= limit:
+            away = limit if away > limit else -limit
         self.mean += gain * away
         self.deviation += gain * (abs(away) - self.deviation)
 

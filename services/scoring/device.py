@@ -1,20 +1,22 @@
 """One device's scorer: a sensor scorer each, a joint scorer, one budget, and what they say together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
 import river
 
+import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
 from services.scoring.build import build_sensor
 from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
 from services.scoring.joint import JointScorer
+from services.scoring.regime import adopted_after
 from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
 from services.scoring.state import State, StateUnreadable, encode, restore
+from services.scoring.views.pipeline import PipelineView
 
 _VERSION = "weir.scorer.2"
 _JOINT_SHARE = 0.2
@@ -27,7 +29,8 @@ _LEAST_ORDINARY = 1e-12
 class DeviceScore(NamedTuple):
     """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
 
-    `adopted`: sensors whose new regime became normal with this message (see `Regime`).
+    `adopted`: sensors whose new regime became normal with this message (see `Regime`). `resets`: River models that
+    broke with this message and began anew (see `PipelineView`).
     """
 
     score: float
@@ -37,6 +40,17 @@ class DeviceScore(NamedTuple):
     progress: float
     sensors: dict[str, SensorScore]
     adopted: tuple[str, ...] = ()
+    resets: int = 0
+
+
+class Adoption(NamedTuple):
+    """A new regime that became normal: the sensor's range before and now, and how long the change had lasted."""
+
+    old_low: float
+    old_high: float
+    new_low: float | None
+    new_high: float | None
+    after_s: float
 
 
 class DeviceScorer:
@@ -69,7 +83,12 @@ class DeviceScorer:
                 if name not in known:
                     self._meet(values)
                     break
-        return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        if self._spec.pipeline is None:
+            return self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        before = self._resets(values)
+        score = self._judge(event_us, values, learn=learn, stuck=stuck, look_together=learn)
+        resets = self._resets(values) - before
+        return score._replace(resets=resets) if resets else score
 
     def _judge(
         self, event_us: int, values: Mapping[str, float], *, learn: bool, stuck: Collection[str], look_together: bool
@@ -86,17 +105,14 @@ class DeviceScorer:
             if sensor is None:
                 continue
             learnable = learn and (not stuck or name not in stuck)
-            evidence = sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
-            score = score_of(evidence, line)
-            alarm = sensor.alarm_score(line)
-            low, high = sensor.expected
+            sensor.update(event_us, value, line, alarms_per_second, learn=learnable, frequent=frequent)
+            found = scores[name] = sensor.report(line)
             if sensor.adopted:
                 adopted = (*adopted, name)
-            scores[name] = SensorScore(score, alarm, low, high)
-            if score > device_score:
-                device_score = score
-            if alarm > device_alarm:
-                device_alarm = alarm
+            if found.score > device_score:
+                device_score = found.score
+            if found.alarm_score > device_alarm:
+                device_alarm = found.alarm_score
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
         joint = self._joint
@@ -131,6 +147,25 @@ class DeviceScorer:
             joint.pace.latest_us, joint.pace.step_s = pace
         return score
 
+    @property
+    def progress(self) -> float:
+        """How far learning has come, in [0, 1], in the sensor that has come farthest."""
+        return max((sensor.progress for sensor in self._sensors.values()), default=0.0)
+
+    def adoption(self, name: str) -> Adoption:
+        """Of a sensor that the latest update named as `adopted`."""
+        sensor = self._sensors[name]
+        regime = sensor.regime
+        low, high = sensor.expected
+        return Adoption(regime.low, regime.high, low, high, adopted_after(sensor.pace.step_s))
+
+    def forget(self, name: str) -> None:
+        """Let a sensor learn anew, and with it what the sensors are together; the budget stays as it is spent."""
+        self._sensors.pop(name, None)
+        if self._joint is not None:
+            self._joint = JointScorer()
+            self._joint_quiet = Quiet()
+
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
 
@@ -157,7 +192,7 @@ class DeviceScorer:
         return [
             _VERSION,
             river.__version__,
-            _fingerprint(self._spec),
+            self._spec.fingerprint(),
             encode(self._budget),
             sensors,
             *self._joint_state(),
@@ -174,7 +209,7 @@ class DeviceScorer:
                 pass
             case _:
                 raise StateUnreadable("not the state of a scorer")
-        expected = [_VERSION, river.__version__, _fingerprint(spec)]
+        expected = [_VERSION, river.__version__, spec.fingerprint()]
         if [version, river_version, fingerprint] != expected:
             raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
@@ -196,11 +231,17 @@ class DeviceScorer:
                     raise StateUnreadable("a sensor's state is a name and what it has learnt")
         return scorer
 
+    def _resets(self, names: Iterable[str]) -> int:
+        resets = 0
+        for name in names:
+            sensor = self._sensors.get(name)
+            if sensor is not None:
+                for view in sensor.views:
+                    if isinstance(view, PipelineView):
+                        resets += view.resets
+        return resets
+
     def _meet(self, values: Mapping[str, float]) -> None:
         for name in sorted(values.keys() - self._sensors.keys()):
             if len(self._sensors) < self._spec.max_sensors:
                 self._sensors[name] = build_sensor(self._spec)
-
-
-def _fingerprint(spec: ModelSpec) -> list[State]:
-    return [*msgspec.structs.astuple(spec)]

@@ -1,20 +1,20 @@
 """What may be learnt: not a fault, but a new regime once it has lasted, and a little from every excursion."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.scoring.state import register_fields
 
-_PATIENCE_S = 6 * 3_600.0
-_PATIENCE_STEPS = 72.0
-_EARLY_PATIENCE_STEPS = 30.0
-_ADOPTION_STEPS = 100.0
-_CALM_READINGS = 5
-_LESSON_S = 300.0
-_LESSON_WIDTHS = 3.0
-_LASTING_STEPS = 60.0
-_LASTING_LESSON_WIDTHS = 10.0
-_FREQUENT_LESSON_WIDTHS = 1e7
+_PATIENCE_S: Final = 6 * 3_600.0
+_PATIENCE_STEPS: Final = 72.0
+_EARLY_PATIENCE_STEPS: Final = 30.0
+_ADOPTION_STEPS: Final = 100.0
+_CALM_READINGS: Final = 5
+_LESSON_S: Final = 300.0
+_LESSON_WIDTHS: Final = 3.0
+_LASTING_STEPS: Final = 60.0
+_LASTING_LESSON_WIDTHS: Final = 10.0
+_FREQUENT_LESSON_WIDTHS: Final = 1e7
 
 
 class Verdict(Enum):

@@ -1,38 +1,34 @@
 """Sensors together: is this combination unusual, though each reading alone is not?"""
 
 from collections.abc import Collection, Mapping
-from math import nan, sqrt
-
-import numpy as np
-from numpy.typing import NDArray
+from math import isnan, nan, sqrt
+from typing import Final
 
 from services.scoring.band import Band
-from services.scoring.hotelling import FARTHEST, Numbers, Precision, blame_of, precision_of, statistic_of
+from services.scoring.covariance import grown, learnt, learnt_apart
+from services.scoring.hotelling import FARTHEST, Precision, blame_of, precision_of, statistic_of
 from services.scoring.pace import Pace
-from services.scoring.state import Codec, State, StateUnreadable, encode, register, restore
 
-_Chosen = NDArray[np.bool_]
-
-MOST_SENSORS = 32
+MOST_SENSORS: Final = 32
 """Sensors that are looked at together; later ones are scored alone."""
 
-_WINDOW = 15
-_LATELY = 5
-_OVER = 3.0
-_GATE = 2.0
-_WARM_UP = 400
-_FIRST_ROWS = 100
-_FIRST_READINGS = 30
-_GAIN = 1.0 / 400.0
-_CREEP = 1.0 / 1_000.0
-_CREEP_LIMIT = 3.0
-_SPIKE = 20.0
-_REFRESH_EVERY = 10
-_LINE_PART = 0.8
-_FORGET = 0.9995
-_EVIDENCE_WEIGHT = 2.0
-_HALF_LIFE_STEPS = 4_000.0
-_LN2 = 0.6931471805599453
+WINDOW: Final = 15
+_LATELY: Final = 5
+_OVER: Final = 3.0
+_GATE: Final = 2.0
+WARM_UP: Final = 400
+_FIRST_ROWS: Final = 100
+_FIRST_READINGS: Final = 30
+_GAIN: Final = 1.0 / 400.0
+_CREEP: Final = 1.0 / 1_000.0
+_CREEP_LIMIT: Final = 3.0
+_SPIKE: Final = 20.0
+_REFRESH_EVERY: Final = 10
+_LINE_PART: Final = 0.8
+_FORGET: Final = 0.9995
+_EVIDENCE_WEIGHT: Final = 2.0
+_HALF_LIFE_STEPS: Final = 4_000.0
+_LN2: Final = 0.6931471805599453
 
 
 class JointScorer:
@@ -55,18 +51,21 @@ class JointScorer:
     """
 
     __slots__ = (
-        "_latest",
+        "_away",
         "_leap",
+        "_precision",
         "_precisions",
         "_seasoned",
+        "_use",
         "_whole_rows",
         "basis",
         "covariance",
-        "earlier",
         "evidence",
         "largest",
         "means",
         "names",
+        "old",
+        "older",
         "pace",
         "places",
         "present",
@@ -82,20 +81,24 @@ class JointScorer:
         self.places: dict[str, int] = {}
         self.rows = 0
         self.largest = 1.0
-        self.record = Band(_WINDOW, _FIRST_ROWS, one_sided=True)
+        self.record = Band(WINDOW, _FIRST_ROWS, one_sided=True)
         self.pace = Pace()
-        self.means = np.zeros(0)
-        self.covariance = np.zeros((0, 0))
-        self.basis = np.zeros((0, 0))
-        self.seen = np.zeros(0)
-        self.earlier = np.zeros((2, 0))
-        self.window = np.zeros((_WINDOW, 0))
-        self.present = np.zeros((_WINDOW, 0))
+        self.means: list[float] = []
+        self.covariance: list[list[float]] = []
+        self.basis: list[list[float]] = []
+        self.seen: list[float] = []
+        self.older: list[float] = []
+        self.old: list[float] = []
+        self.window: list[list[float]] = []
+        """By sensor: its latest readings, 0 where it had none; `present` is 1 where it had."""
+        self.present: list[list[float]] = []
         self.score = 0.0
         self.evidence = 0.0
-        self._precisions: dict[bytes, Precision] = {}
-        self._latest: tuple[Numbers, _Chosen | None, Precision] | None = None
-        self._leap: Numbers | None = None
+        self._precisions: dict[int, Precision] = {}
+        self._precision: Precision | None = None
+        self._use: list[int] = []
+        self._away: list[float] = []
+        self._leap: list[float] = []
         self._seasoned = False
         self._whole_rows = 0
 
@@ -115,7 +118,7 @@ class JointScorer:
         learn whatever it is (a device that alarms all the time has been judged by too narrow a normal).
         """
         self.score = self.evidence = 0.0
-        self._latest = None
+        self._precision = None
         if learn:
             self._meet(values)
         if len(self.names) < 2:
@@ -124,13 +127,13 @@ class JointScorer:
         if row == 0:
             self.pace.begin([event_us])
         self.pace.observe(event_us)
+        have: list[bool] | None = None
         whole = self._whole_row(values) if learn and not left_out else None
         if whole is not None:
-            have = None
-            away, statistic = self._judge_whole(whole)
+            statistic = self._judge_whole(whole)
         else:
-            have, away, statistic = self._judge_any(values, left_out, learn=learn)
-        if row >= _WARM_UP and statistic > 0.0:
+            have, statistic = self._judge_any(values, left_out, learn=learn)
+        if row >= WARM_UP and statistic > 0.0:
             self.score = statistic / (statistic + _LINE_PART * self.largest)
             if statistic > self.record.high:
                 allowance = allowance_s * self.pace.step_s
@@ -140,206 +143,258 @@ class JointScorer:
         self.rows = row + 1
         if self.rows % _REFRESH_EVERY == 0:
             self.basis = self.covariance
-            self._leap = None
+            self._leap = []
             self._precisions.clear()
-        if row < _WARM_UP or statistic <= _GATE or open_gate:
-            self._learn(away, have, statistic)
+        if row < WARM_UP or statistic <= _GATE or open_gate:
+            self._learn(have, statistic)
         else:
-            limit = _CREEP_LIMIT * np.sqrt(np.diagonal(self.covariance))
-            self.means = self.means + _CREEP * np.clip(away, -limit, limit)
+            self._creep()
 
     def blame(self) -> dict[str, float]:
         """By sensor: its part in t of the latest row, as `blame_of` has it; none where t was not taken."""
-        if self._latest is None:
+        if self._precision is None:
             return {}
-        away, use, precision = self._latest
-        parts = blame_of(away if use is None else away[use], precision)
-        names = self.names if use is None else [name for name, used in zip(self.names, use, strict=True) if used]
-        return dict(zip(names, parts.tolist(), strict=True))
+        parts = blame_of([self._away[j] for j in self._use], self._precision)
+        return {self.names[j]: part for j, part in zip(self._use, parts, strict=True)}
+
+    def take_stock(self) -> None:
+        """After its numbers were put in from outside: see which kind of row comes next."""
+        self._whole_rows = WINDOW if all(map(all, self.present)) else 0
+        self._seasoned = bool(self.names) and min(self.seen) >= WARM_UP
 
     def _meet(self, values: Mapping[str, float]) -> None:
-        strange = [name for name in values if name not in self.places]
+        places = self.places
+        strange = [name for name in values if name not in places]
         if not strange:
             return
-        for name in sorted(strange)[: MOST_SENSORS - len(self.names)]:
-            self.places[name] = len(self.names)
+        before = len(self.names)
+        for name in sorted(strange)[: MOST_SENSORS - before]:
+            places[name] = len(self.names)
             self.names.append(name)
-        more = len(self.names) - len(self.means)
+        more = len(self.names) - before
         if more:
-            self.means = np.pad(self.means, (0, more))
-            self.seen = np.pad(self.seen, (0, more))
-            self.covariance = np.pad(self.covariance, ((0, more), (0, more)))
-            self.basis = np.pad(self.basis, ((0, more), (0, more)))
-            self.earlier = np.pad(self.earlier, ((0, 0), (0, more)), constant_values=np.nan)
-            self.window = np.pad(self.window, ((0, 0), (0, more)))
-            self.present = np.pad(self.present, ((0, 0), (0, more)))
+            none = [0.0] * more
+            self.means = self.means + none
+            self.seen = self.seen + none
+            self.older = self.older + [nan] * more
+            self.old = self.old + [nan] * more
+            self.covariance = grown(self.covariance, more)
+            self.basis = grown(self.basis, more)
+            self.window += [[0.0] * WINDOW for _ in none]
+            self.present += [[0.0] * WINDOW for _ in none]
             self._precisions.clear()
-            self._leap = None
+            self._leap = []
             self._seasoned = False
             self._whole_rows = 0
 
-    def _whole_row(self, values: Mapping[str, float]) -> Numbers | None:
+    def _whole_row(self, values: Mapping[str, float]) -> list[float] | None:
         """The row, if it and those of the window have all sensors, each known for long; else None.
 
         Most rows are such, and `_judge_whole` gives for them what `_judge_any` would, with a third of the work.
         """
         names = self.names
-        if len(values) < len(names) or not self._seasoned or self._whole_rows < _WINDOW:
+        if len(values) < len(names) or not self._seasoned or self._whole_rows < WINDOW:
             return None
-        try:
-            return np.array([max(-FARTHEST, min(FARTHEST, values[name])) for name in names])
-        except KeyError:
-            return None
+        row: list[float] = []
+        for name in names:
+            if name not in values:
+                return None
+            row.append(_clamped(values[name]))
+        return row
 
-    def _judge_whole(self, latest: Numbers) -> tuple[Numbers, float]:
-        older, old = self.earlier
+    def _judge_whole(self, latest: list[float]) -> float:
         leap = self._leap_limit()
-        entry = latest
-        if not (np.abs(latest - old) <= leap).all():
-            middle = np.maximum(np.minimum(older, old), np.minimum(np.maximum(older, old), latest))
-            entry = np.where(np.abs(latest - middle) <= leap, latest, middle)
-        self.window[self.rows % _WINDOW] = entry
-        self.earlier[0] = old
-        self.earlier[1] = latest
-        self.seen += 1.0
-        away = self.window.sum(0) / _WINDOW - self.means
-        statistic = self._statistic(away, None)
-        if self._is_over(self.window, self.present, away, statistic):
+        place = self.rows % WINDOW
+        older, old, seen, means = self.older, self.old, self.seen, self.means
+        away: list[float] = []
+        for j in range(len(latest)):
+            value, before = latest[j], old[j]
+            if not abs(value - before) <= leap[j]:
+                middle = _median(older[j], before, value)
+                if not abs(value - middle) <= leap[j]:
+                    value = middle
+            column = self.window[j]
+            column[place] = value
+            total = 0.0
+            for entry in column:
+                total += entry
+            away.append(total / WINDOW - means[j])
+            seen[j] += 1.0
+        self.older = old
+        self.old = latest
+        self._away = away
+        if len(self._use) != len(away):
+            self._use = list(range(len(away)))
+        statistic = self._statistic()
+        if self._is_over(self.window, self.present, statistic):
             self._forget_older(self.window, self.present)
             self._whole_rows = _LATELY
-            _, _, away, statistic = self._measure(self.window, self.present)
-        return away, statistic
+            statistic = self._measure(self.window, self.present)[2]
+        return statistic
 
     def _judge_any(
         self, values: Mapping[str, float], left_out: Collection[str], *, learn: bool
-    ) -> tuple[_Chosen, Numbers, float]:
-        place = self.rows % _WINDOW
-        readings = [nan] * len(self.names)
-        places = self.places
-        for name, value in values.items():
-            j = places.get(name)
+    ) -> tuple[list[bool], float]:
+        count = len(self.names)
+        place = self.rows % WINDOW
+        latest = [nan] * count
+        for name, reading in values.items():
+            j = self.places.get(name)
             if j is not None and name not in left_out:
-                readings[j] = max(-FARTHEST, min(FARTHEST, value))
-        latest = np.array(readings)
-        known = ~np.isnan(latest)
-        older, old = self.earlier
-        middle = np.maximum(np.minimum(older, old), np.minimum(np.maximum(older, old), latest))
-        settled = np.isnan(middle)
-        if self.rows >= _FIRST_ROWS:
-            settled |= np.abs(latest - middle) <= self._leap_limit()
-        window, present = self.window.copy(), self.present.copy()
-        window[place] = np.where(known, np.where(settled, latest, middle), 0.0)
-        present[place] = known
-        have, means, away, statistic = self._measure(window, present)
-        if over := self._is_over(window, present, away, statistic):
+                latest[j] = _clamped(reading)
+        window, present = self.window, self.present
+        if not learn:
+            window, present = [column.copy() for column in window], [column.copy() for column in present]
+        leap = self._leap_limit()
+        for j in range(count):
+            value, is_known = latest[j], not isnan(latest[j])
+            if is_known and not isnan(self.older[j]) and not isnan(self.old[j]):
+                middle = _median(self.older[j], self.old[j], value)
+                if self.rows < _FIRST_ROWS or not abs(value - middle) <= leap[j]:
+                    value = middle
+            window[j][place] = value if is_known else 0.0
+            present[j][place] = 1.0 if is_known else 0.0
+        have, means, statistic = self._measure(window, present)
+        is_over = self._is_over(window, present, statistic)
+        if is_over:
             self._forget_older(window, present)
-            have, means, away, statistic = self._measure(window, present)
+            have, means, statistic = self._measure(window, present)
         if learn:
-            self.window, self.present, self.means = window, present, means
-            self.earlier = np.array([np.where(known, old, older), np.where(known, latest, old)])
-            self.seen = self.seen + have
-            self._whole_rows = min(self._whole_rows + 1, _LATELY if over else _WINDOW) if known.all() else 0
-            self._seasoned = bool(self.seen.min() >= _WARM_UP)
-        return have, away, statistic
+            self.means = means
+            is_whole = True
+            for j in range(count):
+                if isnan(latest[j]):
+                    is_whole = False
+                else:
+                    self.older[j] = self.old[j]
+                    self.old[j] = latest[j]
+                if have[j]:
+                    self.seen[j] += 1.0
+            self._whole_rows = min(self._whole_rows + 1, _LATELY if is_over else WINDOW) if is_whole else 0
+            self._seasoned = min(self.seen) >= WARM_UP
+        return have, statistic
 
-    def _leap_limit(self) -> Numbers:
-        if self._leap is None:
-            self._leap = _SPIKE * np.sqrt(np.diagonal(self.basis))
+    def _leap_limit(self) -> list[float]:
+        if not self._leap:
+            self._leap = [_SPIKE * sqrt(row[j]) for j, row in enumerate(self.basis)]
         return self._leap
 
-    def _measure(self, window: Numbers, present: Numbers) -> tuple[_Chosen, Numbers, Numbers, float]:
-        """Which sensors the window has, their usual means, how far they are from those, and t."""
-        filled = present.sum(0)
-        have = filled > 0.0
-        now = window.sum(0) / np.maximum(filled, 1.0)
-        means = np.where(have & (self.seen == 0.0), now, self.means)
-        away = np.where(have, now - means, 0.0)
-        rows = present.any(1).sum()
-        if rows < _WINDOW <= self.rows:
-            away *= sqrt(rows / _WINDOW)
-        use = have & (self.seen >= (_FIRST_READINGS if self.rows < _WARM_UP else _WARM_UP - _WINDOW))
-        return have, means, away, self._statistic(away, use) if use.any() else 0.0
+    def _measure(self, window: list[list[float]], present: list[list[float]]) -> tuple[list[bool], list[float], float]:
+        """Which sensors the window has, their usual means, and t; sets how far they are from those."""
+        have: list[bool] = []
+        means: list[float] = []
+        away: list[float] = []
+        use: list[int] = []
+        least = _FIRST_READINGS if self.rows < WARM_UP else WARM_UP - WINDOW
+        for j in range(len(self.names)):
+            filled = total = 0.0
+            for entry in present[j]:
+                filled += entry
+            for entry in window[j]:
+                total += entry
+            mean, distance = self.means[j], 0.0
+            if filled > 0.0:
+                now = total / filled
+                if self.seen[j] == 0.0:
+                    mean = now
+                distance = now - mean
+                if self.seen[j] >= least:
+                    use.append(j)
+            have.append(filled > 0.0)
+            means.append(mean)
+            away.append(distance)
+        if self.rows >= WINDOW:
+            rows = _rows_with_any(present)
+            if rows < WINDOW:
+                closer = sqrt(rows / WINDOW)
+                away = [distance * closer for distance in away]
+        self._away = away
+        self._use = use
+        return have, means, self._statistic() if use else 0.0
 
-    def _is_over(self, window: Numbers, present: Numbers, away: Numbers, statistic: float) -> bool:
+    def _is_over(self, window: list[list[float]], present: list[list[float]], statistic: float) -> bool:
         """Whether t is on the line, and the latest five rows alone would make less than a third of it."""
-        if statistic < _LINE_PART * self.largest or self.rows < _WARM_UP or self._latest is None:
+        if statistic < _LINE_PART * self.largest or self.rows < WARM_UP or self._precision is None:
             return False
-        _, use, precision = self._latest
-        places = [(self.rows - k) % _WINDOW for k in range(_LATELY)]
-        filled = present[places].sum(0)
-        lately = np.where(filled > 0.0, window[places].sum(0) / np.maximum(filled, 1.0) - self.means, away)
-        return _OVER * statistic_of(lately if use is None else lately[use], precision) < statistic
+        places = [(self.rows - k) % WINDOW for k in range(_LATELY)]
+        places.sort()
+        lately: list[float] = []
+        for j in self._use:
+            filled = total = 0.0
+            for k in places:
+                filled += present[j][k]
+                total += window[j][k]
+            lately.append(total / filled - self.means[j] if filled > 0.0 else self._away[j])
+        return _OVER * statistic_of(lately, self._precision) < statistic
 
-    def _forget_older(self, window: Numbers, present: Numbers) -> None:
+    def _forget_older(self, window: list[list[float]], present: list[list[float]]) -> None:
         """Begin the means anew with the latest five rows."""
-        places = [(self.rows - k) % _WINDOW for k in range(_LATELY, _WINDOW)]
-        window[places] = 0.0
-        present[places] = 0.0
+        for k in range(_LATELY, WINDOW):
+            place = (self.rows - k) % WINDOW
+            for j in range(len(window)):
+                window[j][place] = present[j][place] = 0.0
 
-    def _statistic(self, away: Numbers, use: _Chosen | None) -> float:
-        """`use`: the sensors that count; None for all."""
-        if use is not None and use.all():
-            use = None
-        key = b"" if use is None else use.tobytes()
+    def _statistic(self) -> float:
+        """T of the sensors in use."""
+        use, away = self._use, self._away
+        is_all = len(use) == len(away)
+        key = 0
+        if not is_all:
+            for j in use:
+                key |= 1 << j
         precision = self._precisions.get(key)
         if precision is None:
-            chosen = self.basis if use is None else self.basis[np.ix_(use, use)]
+            chosen = self.basis if is_all else [[self.basis[i][j] for j in use] for i in use]
             precision = self._precisions[key] = precision_of(chosen)
-        self._latest = away, use, precision
-        return statistic_of(away if use is None else away[use], precision)
+        self._precision = precision
+        return statistic_of(away if is_all else [away[j] for j in use], precision)
 
-    def _learn(self, away: Numbers, have: _Chosen | None, statistic: float) -> None:
+    def _learn(self, have: list[bool] | None, statistic: float) -> None:
         """`have`: the sensors with readings in the window; None for all, each known for long."""
+        away, means = self._away, self.means
         if have is None:
-            self.means = self.means + _GAIN * away
-            self.covariance = (1.0 - _GAIN) * (self.covariance + _GAIN * np.multiply.outer(away, away))
+            self.means = [mean + _GAIN * distance for mean, distance in zip(means, away, strict=True)]
+            self.covariance = learnt(self.covariance, away, _GAIN)
         else:
-            gains = np.where(have, np.maximum(1.0 / np.maximum(self.seen, 1.0), _GAIN), 0.0)
-            self.means = self.means + gains * away
-            if have.all() and self.seen.min() == self.seen.max():
-                gain = max(1.0 / self.rows, _GAIN)
-                self.covariance = (1.0 - gain) * (self.covariance + gain * np.multiply.outer(away, away))
+            gains: list[float] = []
+            for there, seen in zip(have, self.seen, strict=True):
+                gains.append(max(1.0 / max(seen, 1.0), _GAIN) if there else 0.0)
+            self.means = [means[j] + gains[j] * away[j] for j in range(len(means))]
+            if all(have) and min(self.seen) == max(self.seen):
+                self.covariance = learnt(self.covariance, away, max(1.0 / self.rows, _GAIN))
             else:
-                both = np.where(np.logical_and.outer(have, have), np.maximum.outer(gains, gains), 0.0)
-                self.covariance = (1.0 - both) * (self.covariance + both * np.multiply.outer(away, away))
+                self.covariance = learnt_apart(self.covariance, away, gains)
         if self.rows > _FIRST_ROWS:
             self.largest = max(self.largest * _FORGET, statistic)
             if statistic > self.record.high:
                 self.record.learn(statistic, self.rows)
             self.record.relax(statistic, self.rows, _LN2 / _HALF_LIFE_STEPS, _HALF_LIFE_STEPS / _LN2)
 
-
-_NUMBERS = ("means", "seen", "covariance", "basis", "earlier", "window", "present")
-
-
-def _encode_joint(joint: JointScorer) -> list[State]:
-    arrays = [getattr(joint, name).astype("<f8").tobytes() for name in _NUMBERS]
-    return [joint.names.copy(), joint.rows, joint.largest, encode(joint.record), encode(joint.pace), arrays]
-
-
-def _restore_joint(joint: JointScorer, fields: object) -> None:
-    match fields:
-        case [list(names), int(rows), float(largest), list(record), list(pace), list(arrays)]:
-            pass
-        case _:
-            raise StateUnreadable("joint: expected names, rows, largest, record, pace, arrays")
-    if not all(isinstance(name, str) for name in names) or len(names) > MOST_SENSORS or len(arrays) != len(_NUMBERS):
-        raise StateUnreadable("joint: expected sensors' names and seven arrays")
-    joint._meet(dict.fromkeys(names, 0.0))  # noqa: SLF001 - its own codec
-    joint.names = names.copy()
-    joint.places = {name: place for place, name in enumerate(names)}
-    for name, packed in zip(_NUMBERS, arrays, strict=True):
-        shape = getattr(joint, name).shape
-        if not isinstance(packed, bytes) or len(packed) != 8 * int(np.prod(shape)):
-            raise StateUnreadable(f"joint: expected {shape} numbers for {name}")
-        setattr(joint, name, np.frombuffer(packed, "<f8").reshape(shape).astype(np.float64))
-    joint.rows = rows
-    joint.largest = largest
-    if names:
-        joint._whole_rows = _WINDOW if joint.present.all() else 0  # noqa: SLF001 - its own codec
-        joint._seasoned = bool(joint.seen.min() >= _WARM_UP)  # noqa: SLF001 - its own codec
-    restore(joint.record, record)
-    restore(joint.pace, pace)
+    def _creep(self) -> None:
+        crept: list[float] = []
+        for j, mean in enumerate(self.means):
+            limit = _CREEP_LIMIT * sqrt(self.covariance[j][j])
+            crept.append(mean + _CREEP * min(max(self._away[j], -limit), limit))
+        self.means = crept
 
 
-register(JointScorer, Codec("joint.1", _encode_joint, _restore_joint))
+def _clamped(value: float) -> float:
+    if -FARTHEST <= value <= FARTHEST:
+        return value
+    return FARTHEST if value > 0.0 else -FARTHEST
+
+
+def _rows_with_any(present: list[list[float]]) -> int:
+    rows = 0
+    for k in range(WINDOW):
+        for column in present:
+            if column[k] > 0.0:
+                rows += 1
+                break
+    return rows
+
+
+def _median(first: float, second: float, third: float) -> float:
+    if first > second:
+        first, second = second, first
+    return max(first, min(second, third))

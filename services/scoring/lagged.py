@@ -1,14 +1,15 @@
 """A forgetting range that learns late, so that a slow drift does not teach it as it goes."""
 
 from math import log, sqrt
+from typing import Final
 
 from services.scoring.band import Band
 from services.scoring.state import register_fields
 
-_CHUNKS = 5
-_CHUNK_READINGS = 100
-_CHUNK_S = 3_600.0
-_LEAST_UNIT = 0.1
+_CHUNKS: Final = 5
+_CHUNK_READINGS: Final = 100
+_CHUNK_S: Final = 3_600.0
+_LEAST_UNIT: Final = 0.1
 
 
 class LaggedBand(Band):

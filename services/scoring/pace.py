@@ -1,11 +1,12 @@
 """A sensor's own rhythm: what turns durations into numbers of readings, whatever the sampling rate."""
 
 import itertools
+from typing import Final
 
 from services.scoring.state import register_fields
 
-_LONGEST_WAIT_STEPS = 10.0
-_ADJUSTMENT = 1.02
+_LONGEST_WAIT_STEPS: Final = 10.0
+_ADJUSTMENT: Final = 1.02
 
 
 class Pace:

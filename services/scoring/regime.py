@@ -1,15 +1,16 @@
 """A lasting change: scored as a fault until its time is up, then adopted as the new normal."""
 
 from math import log1p
+from typing import Final
 
 from services.scoring.guard import patience
 from services.scoring.state import register_fields
 
-_ADOPTED_STEPS = 1_130.0
-_CALM_READINGS = 5
-_WEIGHT = 2.0
-_UNIT = 0.1
-_FARTHEST = 1e12
+_ADOPTED_STEPS: Final = 1_130.0
+_CALM_READINGS: Final = 5
+_WEIGHT: Final = 2.0
+_UNIT: Final = 0.1
+_FARTHEST: Final = 1e12
 
 
 class Regime:
@@ -62,6 +63,11 @@ class Regime:
             return False
         self.left_s = 0.0
         return True
+
+
+def adopted_after(step_s: float) -> float:
+    """How long a change lasts, at the least, until it is adopted, in seconds."""
+    return max(_ADOPTED_STEPS * step_s, patience(step_s))
 
 
 register_fields(Regime, "regime.1", "low", "high", "left_s", "calm")

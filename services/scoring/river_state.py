@@ -6,11 +6,16 @@ from zlib import crc32
 
 from river.anomaly import GaussianScorer, HalfSpaceTrees
 
+from services.scoring.kernel import TreesKernel
+from services.scoring.one_pass import OnePassGaussian, OnePassTrees
 from services.scoring.state import Codec, State, StateUnreadable, register, register_fields
 
-register_fields(
-    GaussianScorer, "river.gaussian.1", "gaussian._var.mean.n", "gaussian._var.mean._mean", "gaussian._var._S"
-)
+_GAUSSIAN = "river.gaussian.1"
+_TREES = "river.half_space_trees.1"
+"""One tag for a model and its one-pass twin: what the one has learnt, the other reads."""
+
+register_fields(GaussianScorer, _GAUSSIAN, "gaussian._var.mean.n", "gaussian._var.mean._mean", "gaussian._var._S")
+register_fields(OnePassGaussian, _GAUSSIAN, "kernel.n", "kernel.mean", "kernel.squares")
 
 
 def _trees_encode(model: HalfSpaceTrees) -> list[State]:
@@ -48,4 +53,47 @@ def _splits(model: HalfSpaceTrees) -> int:
     return crc32(repr(splits).encode())
 
 
-register(HalfSpaceTrees, Codec("river.half_space_trees.1", _trees_encode, _trees_restore))
+def _one_pass_trees_encode(model: OnePassTrees) -> list[State]:
+    kernel = model.kernel
+    if kernel is None or (kernel.is_first and not kernel.counter):
+        return []
+    forest = kernel.forest
+    latest, reference = kernel.masses(kernel.latest), kernel.masses(kernel.reference)
+    masses = [mass for node in _depth_first(kernel) for mass in (latest[node], reference[node])]
+    packed = struct.pack(f"<{len(masses)}H", *masses)
+    return [forest.names.copy(), forest.checksum, kernel.counter, kernel.is_first, packed]
+
+
+def _one_pass_trees_restore(model: OnePassTrees, fields: Sequence[State]) -> None:
+    if not fields:
+        return
+    match fields:
+        case [list(names), int(splits), int(counter), bool(is_first), bytes(packed)]:
+            kernel = model.kernel or model.grow(*map(str, names))
+        case _:
+            raise StateUnreadable("river.half_space_trees: expected names, splits, counter, window, masses")
+    order = _depth_first(kernel)
+    if kernel.forest.names != names or kernel.forest.checksum != splits or len(packed) != 4 * len(order):
+        raise StateUnreadable("river.half_space_trees: this River grows other trees from the same seed")
+    masses = struct.unpack(f"<{2 * len(order)}H", packed)
+    latest, reference = [0] * len(order), [0] * len(order)
+    for place, node in enumerate(order):
+        latest[node], reference[node] = masses[2 * place], masses[2 * place + 1]
+    kernel.restore(latest, reference, counter, is_first=is_first)
+
+
+def _depth_first(kernel: TreesKernel) -> list[int]:
+    """The order in which River walks the nodes: places in `TreesKernel.masses`."""
+    inner, found = kernel.forest.inner, []
+    for tree in range(kernel.forest.trees):
+        waiting = [0]
+        while waiting:
+            node = waiting.pop()
+            found.append(tree * (2 * inner + 1) + node)
+            if node < inner:
+                waiting += (2 * node + 2, 2 * node + 1)
+    return found
+
+
+register(HalfSpaceTrees, Codec(_TREES, _trees_encode, _trees_restore))
+register(OnePassTrees, Codec(_TREES, _one_pass_trees_encode, _one_pass_trees_restore))

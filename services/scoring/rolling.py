@@ -47,53 +47,77 @@ class Mean:
         self.place = place
 
 
+class Scale:
+    """The mean of the latest `length` readings, on the ring of `Means`. `mean`: with the value asked about last."""
+
+    __slots__ = ("length", "mean", "next_total", "total")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.total = 0.0
+        self.next_total = 0.0
+        self.mean = 0.0
+
+
 class Means:
     """Means of the latest `lengths[i]` readings, longest last, over one ring.
 
     Sums are kept by difference and taken afresh at each turn of the ring, so rounding errors do not gather.
     """
 
-    __slots__ = ("_next_sums", "_next_value", "count", "lengths", "place", "ring", "sums")
+    __slots__ = ("_next_value", "count", "place", "ring", "scales", "size")
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
-        self.lengths = lengths
-        self.ring = array("d", [0.0]) * lengths[-1]
-        self.sums = [0.0] * len(lengths)
+        self.scales = [Scale(length) for length in lengths]
+        self.size = lengths[-1]
+        self.ring = array("d", [0.0]) * self.size
         self.place = 0
         self.count = 0
-        self._next_sums = self.sums
         self._next_value = 0.0
 
-    def with_next(self, value: float) -> list[float]:
-        """The means as they would be with `value` as the latest reading."""
+    @property
+    def sums(self) -> list[float]:
+        """The sum over each length."""
+        return [scale.total for scale in self.scales]
+
+    @sums.setter
+    def sums(self, sums: list[float]) -> None:
+        for scale, total in zip(self.scales, sums, strict=True):
+            scale.total = total
+
+    def with_next(self, value: float) -> None:
+        """Set each scale's mean as it would be with `value` as the latest reading."""
         ring, place, count = self.ring, self.place, self.count + 1
         self._next_value = value
-        sums = self._next_sums = [
-            total + value - ring[place - length] for total, length in zip(self.sums, self.lengths, strict=False)
-        ]
-        if count >= len(ring):
-            return [total / length for total, length in zip(sums, self.lengths, strict=False)]
-        return [total / min(count, length) for total, length in zip(sums, self.lengths, strict=False)]
+        for scale in self.scales:
+            length = scale.length
+            total = scale.next_total = scale.total + value - ring[place - length]
+            scale.mean = total / (length if count > length else count)
 
     def fill(self, value: float) -> None:
         """Forget what came, as if all readings had been `value`."""
-        self.ring = array("d", [value]) * len(self.ring)
-        self.sums = [value * length for length in self.lengths]
+        self.ring = array("d", [value]) * self.size
+        for scale in self.scales:
+            scale.total = value * scale.length
 
     def push(self) -> None:
         """Take the value that `with_next` was asked about as the latest reading."""
-        ring, place = self.ring, self.place
+        ring, place, size = self.ring, self.place, self.size
         ring[place] = self._next_value
-        size = len(ring)
         if self.count < size:
             self.count += 1
         place += 1
         if place == size:
             place = 0
-            self.sums = [fsum(ring[size - length :]) for length in self.lengths]
+            for scale in self.scales:
+                scale.total = fsum(ring[size - scale.length :])
         else:
-            self.sums = self._next_sums
+            for scale in self.scales:
+                scale.total = scale.next_total
         self.place = place
+
+
+register_fields(Means, "means.1", "ring", "sums", "place", "count")
 
 
 class Spread:

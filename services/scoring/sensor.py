@@ -1,5 +1,8 @@
 """One sensor's scorer: first readings, evidence, guard, learning, in this order."""
 
+from typing import Final
+
+from schemas.telemetry import SensorScore
 from services.scoring.band import RELAX_EVERY
 from services.scoring.calibration import Quiet, score_of
 from services.scoring.centre import Centre
@@ -11,19 +14,15 @@ from services.scoring.state import register_fields
 from services.scoring.views.level import LevelView
 from services.scoring.views.view import Moment, View
 
-_FIRST_READINGS = 32
-_FEW_STRANGERS = 3
-_HALF_LIFE_S = 21 * 86_400.0
-_HALF_LIFE_STEPS = 4_000.0
-_LN2 = 0.6931471805599453
-_LARGEST = 1e100
-_NO_NEWS = 1e-3
-_CONSTANT_WIDTH = 0.1
-_ZERO_WIDTH = 10.0
-_VIEWS_SHARE = 0.2
-_FAR_WIDTHS = 0.3
-_FAR_WIDTHS_EARLY = 1.0
-_STRIDE_WIDTHS = 2.0
+_FIRST_READINGS: Final = 32
+_FEW_STRANGERS: Final = 3
+_HALF_LIFE_S: Final = 21 * 86_400.0
+_HALF_LIFE_STEPS: Final = 4_000.0
+_LN2: Final = 0.6931471805599453
+_LARGEST: Final = 1e100
+_FAR_WIDTHS: Final = 0.3
+_FAR_WIDTHS_EARLY: Final = 1.0
+_STRIDE_WIDTHS: Final = 2.0
 
 
 class SensorScorer:
@@ -79,6 +78,19 @@ class SensorScorer:
         self._level = level
         self._moment = Moment(self.centre)
 
+    def report(self, line: float) -> SensorScore:
+        """What is published of the latest reading; at `line` as in `update`."""
+        evidence, fresh = self.evidence, self.fresh
+        score = score_of(evidence, line)
+        alarm = score if fresh == evidence else score_of(fresh, line)
+        quiet = self.quiet
+        if alarm >= ALARM_LINE or not quiet.is_idle:
+            alarm = quiet.alarm_score(alarm, fresh, self._moment.elapsed_s, self._moment.step_s)
+        if self.learnt < self.warm_up:
+            return SensorScore(score, alarm, None, None)
+        band = self._level.reading
+        return SensorScore(score, alarm, band.low, band.high)
+
     @property
     def progress(self) -> float:
         """Part of the warm-up that is done, in [0, 1]; 1 means ready."""
@@ -100,7 +112,9 @@ class SensorScorer:
         self.value = value
         self.evidence = self.fresh = 0.0
         self.adopted = False
-        value = max(-_LARGEST, min(_LARGEST, value)) + 0.0  # no int, no -0.0
+        if not -_LARGEST <= value <= _LARGEST:
+            value = _LARGEST if value > 0.0 else -_LARGEST
+        value += 0.0  # no int, no -0.0
         if self.learnt == 0:
             if learn:
                 self._keep_back(event_us, value)
@@ -137,14 +151,6 @@ class SensorScorer:
         self.pace.latest_us, self.pace.step_s = int(latest_us), step_s
         self.quiet.left_s, self.quiet.ongoing, self.quiet.loudest = left_s, bool(ongoing), loudest
 
-    def alarm_score(self, line: float) -> float:
-        """What the quiet rule leaves of the latest reading's score."""
-        quiet, moment = self.quiet, self._moment
-        score = score_of(self.fresh, line)
-        if quiet.is_idle and score < ALARM_LINE:
-            return score
-        return quiet.alarm_score(score, self.fresh, moment.elapsed_s, moment.step_s)
-
     def _keep_back(self, event_us: int, value: float) -> None:
         self.first_times.append(event_us)
         self.first_values.append(value)
@@ -163,17 +169,11 @@ class SensorScorer:
     def _set_moment(self, event_us: int, alarms_per_second: float) -> None:
         moment, band = self._moment, self._level.reading
         moment.elapsed_s = self.pace.observe(event_us)
-        step_s = moment.step_s = self.pace.step_s
+        moment.step_s = self.pace.step_s
         moment.event_us = event_us
-        moment.allowance = _VIEWS_SHARE * alarms_per_second * step_s
-        low = moment.low = band.low
-        high = moment.high = band.high
-        if high > low:
-            moment.grain = self.centre.grain
-            moment.least_width = _NO_NEWS * abs(self.centre.mean)
-        else:
-            moment.grain = 0.0
-            moment.least_width = _CONSTANT_WIDTH * abs(low) or _ZERO_WIDTH
+        moment.alarms_per_second = alarms_per_second
+        moment.low = band.low
+        moment.high = band.high
 
     def _watch(self, *, learn: bool) -> None:
         mean = self._level.short_mean
@@ -215,7 +215,9 @@ class SensorScorer:
     def _learn(self, value: float) -> None:
         moment = self._moment
         step_s = moment.step_s
-        half_life_s = max(_HALF_LIFE_S, _HALF_LIFE_STEPS * step_s)
+        half_life_s = _HALF_LIFE_STEPS * step_s
+        if half_life_s < _HALF_LIFE_S:
+            half_life_s = _HALF_LIFE_S
         memory = half_life_s / step_s / _LN2
         for view in self.views:
             view.learn(moment)

@@ -1,10 +1,12 @@
 """From a score to the word that an operator reads."""
 
+from typing import Final
+
 from schemas.telemetry import Severity
 
-ALARM_LINE = 0.5
-WARNING_LINE = 0.7
-CRITICAL_LINE = 0.8
+ALARM_LINE: Final = 0.5
+WARNING_LINE: Final = 0.7
+CRITICAL_LINE: Final = 0.8
 
 
 def severity_of(score: float) -> Severity:

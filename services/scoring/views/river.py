@@ -1,18 +1,54 @@
 """A River anomaly detector as a view."""
 
 from math import log
-from typing import Any
+from typing import Any, Final
 
 from river.base import SupervisedAnomalyDetector
 
 from services.scoring.band import Band
+from services.scoring.kernel import Kernel
+from services.scoring.one_pass import OnePassGaussian, OnePassTrees
 from services.scoring.state import register_fields, require_registered
-from services.scoring.views.view import Moment
+from services.scoring.views.view import Moment, View
 
-_FAR = 8.0
+_FAR: Final = 8.0
+_LEAST: Final = 1e-12
 
 
-class RiverView:
+class AnyModel(Kernel):
+    """A River model without a kernel of its own: through its `score_one` and `learn_one`."""
+
+    __slots__ = ("_features", "_is_supervised", "_level", "_model")
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._is_supervised = isinstance(model, SupervisedAnomalyDetector)
+        self._level = 0.5
+        self._features: dict[str, float] = {}
+
+    def score(self, level: float, change: float) -> float:
+        """See `Kernel`."""
+        if self._is_supervised:
+            self._level = level
+            return float(self._model.score_one(None, level))
+        self._features = {"change": change, "level": level}
+        return float(self._model.score_one(self._features))
+
+    def learn(self) -> None:
+        """See `Kernel`."""
+        if self._is_supervised:
+            self._model.learn_one(None, self._level)
+        else:
+            self._model.learn_one(self._features)
+
+
+def _kernel_of(model: Any) -> Kernel:
+    if isinstance(model, OnePassGaussian):
+        return model.kernel
+    return model.grow("change", "level") if isinstance(model, OnePassTrees) else AnyModel(model)
+
+
+class RiverView(View):
     """Forgetting range of the surprise -ln(1 - s), s a River detector's score in [0, 1]; below the centre of ln(1 - s).
 
     Signed by its side, a well-fitted detector's surprise falls off like exp(-|x|) on both sides, as `Band` supposes.
@@ -22,7 +58,7 @@ class RiverView:
     `ModelNotRegistered` for one whose state has no encoding.
     """
 
-    __slots__ = ("_features", "_latest", "_level", "_supervised", "_weight", "band", "last", "learnt", "model")
+    __slots__ = ("_kernel", "_latest", "_level", "_weight", "band", "last", "learnt", "model")
 
     def __init__(self, model: Any, weight: float = 1.0) -> None:
         require_registered(model)
@@ -31,21 +67,18 @@ class RiverView:
         self.band = Band(1, 100)
         self.learnt = 0
         self.last = 0.5
-        self._supervised = isinstance(model, SupervisedAnomalyDetector)
-        self._features: dict[str, float] = {}
+        self._kernel = _kernel_of(model)
         self._level = 0.5
         self._latest = 0.0
 
     def evidence(self, value: float, moment: Moment) -> float:
         """How new the reading is; see `View`."""
-        level = 0.5 + max(-_FAR, min(_FAR, moment.centre.scaled(value))) / (2.0 * _FAR)
-        self._level = level
-        if self._supervised:
-            score = self.model.score_one(None, level)
-        else:
-            self._features = {"change": 0.5 + (level - self.last) / 2.0, "level": level}
-            score = self.model.score_one(self._features)
-        surprise = -log(max(1.0 - score, 1e-12))
+        away = moment.centre.scaled(value)
+        if not -_FAR <= away <= _FAR:
+            away = _FAR if away > 0.0 else -_FAR
+        level = self._level = 0.5 + away / (2.0 * _FAR)
+        ordinary = 1.0 - self._kernel.score(level, 0.5 + (level - self.last) / 2.0)
+        surprise = -log(ordinary if ordinary > _LEAST else _LEAST)
         latest = self._latest = surprise if level >= 0.5 else -surprise
         band = self.band
         if band.low <= latest <= band.high:
@@ -54,14 +87,12 @@ class RiverView:
 
     def learn(self, moment: Moment) -> None:  # noqa: ARG002  a model has a memory of its own
         """Take it in; see `View`."""
-        if self._supervised:
-            self.model.learn_one(None, self._level)
-        else:
-            self.model.learn_one(self._features)
+        self._kernel.learn()
         self.last = self._level
         band = self.band
-        if not band.low <= self._latest <= band.high:
-            band.learn(self._latest, self.learnt)
+        latest = self._latest
+        if not band.low <= latest <= band.high:
+            band.learn(latest, self.learnt)
         self.learnt += 1
 
     def relax(self, fade: float, memory: float) -> None:

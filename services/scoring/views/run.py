@@ -1,14 +1,16 @@
 """Runs of one and the same value: stuck for longer than ever?"""
 
+from typing import Final
+
 from services.scoring.band import Band
 from services.scoring.state import register_fields
-from services.scoring.views.view import Moment
+from services.scoring.views.view import Moment, View
 
-_SILENT_RUNS = 20
-_SHORTEST_NEWS = 30.0
+_SILENT_RUNS: Final = 20
+_SHORTEST_NEWS: Final = 30.0
 
 
-class RunView:
+class RunView(View):
     """Forgetting record of how many readings in a row said the same. A run counts once it has ended.
 
     Its width is 30 readings at least, so a signal that never repeats itself is stuck after some twenty to a hundred

@@ -2,19 +2,20 @@
 
 from array import array
 from math import log2
+from typing import Final
 
 from services.scoring.band import Band
 from services.scoring.rolling import Mean
 from services.scoring.state import register_fields
-from services.scoring.views.view import Moment
+from services.scoring.views.view import Moment, View
 
-_LEVELS = 8
-_LENGTH = 5
-_MOST = 50_000
-_HIGHEST = 0.999999
+_LEVELS: Final = 8
+_LENGTH: Final = 5
+_MOST: Final = 50_000
+_HIGHEST: Final = 0.999999
 
 
-class SequenceView:
+class SequenceView(View):
     """Forgetting record of the surprise (bits, mean over 5) of the reading's level after the level before.
 
     Levels are eighths of the range of the reading. Their probabilities are those of a Markov chain that backs off:

@@ -3,10 +3,10 @@
 from services.scoring.band import Band
 from services.scoring.rolling import Spread
 from services.scoring.state import register_fields
-from services.scoring.views.view import Moment
+from services.scoring.views.view import Moment, View
 
 
-class SpreadView:
+class SpreadView(View):
     """Forgetting record of the standard deviation of the latest `length` readings.
 
     Silent for a signal that has never moved. What varies less than ever is left to `RunView`.

@@ -8,10 +8,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from services.scoring.hotelling import blame_of, precision_of, statistic_of
+from services.scoring import hotelling
 
 SIZES = st.floats(-1e100, 1e100)
 COVARIANCES = st.floats(-1e200, 1e200)
+
+
+def precision_of(covariance: np.ndarray) -> hotelling.Precision:
+    return hotelling.precision_of(covariance.tolist())
+
+
+def statistic_of(away: np.ndarray, precision: hotelling.Precision) -> float:
+    return hotelling.statistic_of(away.tolist(), precision)
+
+
+def blame_of(away: np.ndarray, precision: hotelling.Precision) -> np.ndarray:
+    return np.array(hotelling.blame_of(away.tolist(), precision))
 
 
 def learnt(seed: int, count: int = 5) -> np.ndarray:
