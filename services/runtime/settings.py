@@ -6,7 +6,7 @@ Secrets are `SecretStr`, may come from a file (`WEIR_INFLUX__TOKEN_FILE=/run/sec
 
 import os
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -252,6 +252,10 @@ def known_names() -> frozenset[str]:
     )
 
 
+_OF_SETUP: Final = "WEIR_PURE"
+"""Read by setup.py alone; who has exported it for an installation may leave it so."""
+
+
 def load(kind: type[S]) -> S:
     """Read and check a service's settings.
 
@@ -259,7 +263,7 @@ def load(kind: type[S]) -> S:
         ConfigurationError: An unknown `WEIR_*` name, or a value that does not fit; names each.
     """
     names = {name.upper() for name in os.environ}
-    if unknown := sorted(n for n in names if n.startswith(PREFIX) and n not in known_names()):
+    if unknown := sorted(n for n in names if n.startswith(PREFIX) and n not in {*known_names(), _OF_SETUP}):
         raise ConfigurationError(f"unknown settings: {', '.join(unknown)}; `weir config show` lists the known ones")
     try:
         return kind()
