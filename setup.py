@@ -35,6 +35,7 @@ COMPILED = (
     "services.scoring.sensor",
     "services.scoring.views.day",
     "services.scoring.views.level",
+    "services.scoring.views.pipeline",
     "services.scoring.views.river",
     "services.scoring.views.run",
     "services.scoring.views.sequence",

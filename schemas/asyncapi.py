@@ -37,6 +37,10 @@ RAW_HEADERS: Final[Schema] = {
             "pattern": "^[0-9]+:[0-9]+:[0-9]+$",
             "description": "Id of the dead letter whose message a person sent again (`weir dead-letter replay`).",
         },
+        raw.OPERATOR_COMMAND: {
+            "type": "string",
+            "description": "The record is no message but an operator's command to the device's models (`weir model`).",
+        },
         raw.REPLAY_READINGS: {
             "type": "string",
             "pattern": "^[0-9]+(,[0-9]+)*$",

@@ -9,6 +9,7 @@ from schemas.alarm import AlarmEvent
 from schemas.anomaly import Anomaly
 from schemas.dead_letter import DeadLetter
 from schemas.metrics import ServiceMetrics
+from schemas.model_event import ModelEvent
 from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, Score, Status
 
 Record = type[msgspec.Struct]
@@ -57,6 +58,14 @@ FLOWS: Final[tuple[Flow, ...]] = (
         DEVICE_KEY,
         ("stream",),
         ("sink", "alerts"),
+    ),
+    Flow(
+        topics.MODEL_EVENTS,
+        "What happened to models: a regime adopted, drift, paused, resumed, re-baselined, learning restarted.",
+        (ModelEvent,),
+        f"{DEVICE_KEY}, with `$` for all of a tenant's devices of a type",
+        ("stream",),
+        ("sink",),
     ),
     Flow(topics.GAPS, "Ranges of sequence numbers that are missing.", (Gap,), DEVICE_KEY, ("stream",), ("sink",)),
     Flow(

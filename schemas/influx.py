@@ -19,6 +19,7 @@ AGGREGATES_10S: Final = "aggregates_10s"
 AGGREGATES_1M: Final = "aggregates_1m"
 AGGREGATES_5M: Final = "aggregates_5m"
 ANOMALIES: Final = "anomalies"
+MODEL_EVENTS: Final = "model_events"
 GAPS: Final = "gaps"
 LEDGER: Final = "ledger"
 PIPELINE: Final = "pipeline"
@@ -30,6 +31,11 @@ WINDOW_MEASUREMENTS: Final = {
     300 * SECOND_US: (BUCKET_LONG, AGGREGATES_5M),
 }
 """Window width in µs -> (bucket, measurement)."""
+
+
+def model_event_time_ns(event_id: str, event_us: int) -> int:
+    """The InfluxDB time of a model event: several of one sensor and microsecond stay points of their own."""
+    return event_us * 1000 + zlib.crc32(event_id.encode()) % 1000
 
 
 def gap_time_ns(gap_id: str, event_us: int) -> int:

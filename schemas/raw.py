@@ -27,5 +27,9 @@ REPLAY_OF: Final = "replay-of"
 the first time."""
 REPLAY_READINGS: Final = "replay-readings"
 """Beside `replay-of`: indexes of the readings that were dead letters, `0,2`; absent where the whole message was one."""
+OPERATOR_COMMAND: Final = "operator-command"
+"""On a record that is no message of a device but a person's command to its models: the value is an `OperatorCommand`
+(`schemas.operator`), `received-at` is when the command was given. Only who may produce to Kafka can write it: the
+bridge makes all headers itself, and this one never."""
 
 TOO_LARGE_KEPT_BYTES: Final = 64 * 1024

@@ -46,6 +46,8 @@ class ModelState(StrEnum):
 
     LEARNING = "learning"
     READY = "ready"
+    PAUSED = "paused"
+    """An operator has paused it: nothing of the message is scored or learnt, and no anomaly opens."""
 
 
 class Severity(StrEnum):

@@ -11,6 +11,7 @@ CLEAN: Final = "telemetry.clean"
 AGGREGATES: Final = "telemetry.aggregates"
 SCORES: Final = "telemetry.scores"
 ANOMALIES: Final = "telemetry.anomalies"
+MODEL_EVENTS: Final = "telemetry.model-events"
 GAPS: Final = "telemetry.gaps"
 LEDGERS: Final = "telemetry.ledgers"
 STATUS: Final = "telemetry.status"
@@ -70,6 +71,7 @@ ALL: Final[tuple[Topic, ...]] = (
     _kept(AGGREGATES, 7, 4),
     _kept(SCORES, 7, 8),
     _kept(ANOMALIES, 30, 1),
+    _kept(MODEL_EVENTS, 30, 1),
     _kept(GAPS, 30, 1),
     _kept(LEDGERS, 7, 1),
     _kept(STATUS, 7, 1),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from schemas.operator import Command
 from schemas.reasons import Reason, Stage
 from services.runtime import core, process
 from services.runtime.errors import ExitCode
@@ -263,7 +264,8 @@ def evaluate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files, one device each.")],
     *,
     model: Annotated[
-        list[str] | None, typer.Option(help="A model's name; more are compared with the first. Default: bands.")
+        list[str] | None,
+        typer.Option(help="A model's name, or a YAML file; more are compared with the first. Default: bands."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Column of labels. Default: anomaly, label or is_anomaly.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column that is no sensor.")] = None,
@@ -369,6 +371,67 @@ def replay_dead_letters(
     ending.run(command)
 
 
+model = typer.Typer(help="A person's hand on devices' models: pause, resume, re-baseline.", no_args_is_help=True)
+app.add_typer(model, name="model", rich_help_panel=LOOK)
+
+_WHOSE = Annotated[str, typer.Argument(metavar="TENANT/DEVICE")]
+_SENSOR = Annotated[str | None, typer.Option(help="This sensor only.")]
+_WHY = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands in the event.")]
+
+
+@model.command("pause")
+def pause_model(
+    device: _WHOSE,
+    *,
+    sensor: _SENSOR = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="So long: 90s, 15m, 2h, 7d. Default: until resumed.")
+    ] = None,
+    reason: _WHY = "",
+) -> None:
+    """Neither score nor learn a device, for maintenance: its readings are stored and aggregated, no anomaly opens."""
+    from services.console import ending, model_control
+    from services.console.times import parse_duration
+
+    def command() -> int:
+        for_us = None if for_ is None else parse_duration(for_)
+        return model_control.give(device, Command.PAUSE, sensor=sensor, for_us=for_us, reason=reason)
+
+    ending.run(command)
+
+
+@model.command("resume")
+def resume_model(device: _WHOSE, *, sensor: _SENSOR = None, reason: _WHY = "") -> None:
+    """End a pause: with a sensor that sensor's, else all of the device's."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.give(device, Command.RESUME, sensor=sensor, reason=reason))
+
+
+@model.command("re-baseline")
+def re_baseline_model(device: _WHOSE, *, sensor: _SENSOR = None, reason: _WHY = "") -> None:
+    """Let a device's models (or one sensor's) forget what they have learnt, and learn anew."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.give(device, Command.RE_BASELINE, sensor=sensor, reason=reason))
+
+
+@model.command("list")
+def list_paused_models(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """List what is paused, as of the last checkpoint."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.list_(as_json=as_json))
+
+
+@model.command("show")
+def show_model(device: _WHOSE) -> None:
+    """Show what of a device is paused, and the last events of its models."""
+    from services.console import ending, model_control
+
+    ending.run(lambda: model_control.show(device))
+
+
 config = typer.Typer(help="What Weir is told.", no_args_is_help=True)
 app.add_typer(config, name="config", rich_help_panel=LOOK)
 
@@ -381,6 +444,14 @@ def show(
     from services.console import configuration, ending
 
     ending.run(lambda: configuration.run(markdown=markdown))
+
+
+@config.command()
+def check() -> None:
+    """Read settings, routes, device types with their models, and alert rules, as services do; exit code 0 or 1."""
+    from services.console import doctor, ending
+
+    ending.run(doctor.run_configuration)
 
 
 def main() -> None:

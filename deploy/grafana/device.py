@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.grafana.influxql import INTERVAL, chosen, select, tag_values
+from deploy.grafana.influxql import INTERVAL, chosen, latest_first, select, tag_values
 from deploy.grafana.panels import (
     CRITICAL,
     LONG,
@@ -15,6 +15,7 @@ from deploy.grafana.panels import (
     override_matching,
     query,
     repeated,
+    table,
     timeseries,
     variable,
 )
@@ -32,11 +33,12 @@ def parts() -> dict[str, Any]:
         "title": "Weir: device",
         "description": "One device: readings in their expected band, how unusual they are, and its anomalies.",
         "variables": _variables(),
-        "annotations": [_anomalies()],
+        "annotations": [_anomalies(), _model_events()],
         "rows": [
             (8, [_score()]),
             (9, [repeated(_readings(), "sensor")]),
             (8, [repeated(_minutes(), "sensor")]),
+            (8, [_models()]),
         ],
     }
 
@@ -68,6 +70,34 @@ def _anomalies() -> Json:
         "query": text,
         "target": target | mapping,
     } | mapping
+
+
+def _model_events() -> Json:
+    """A line where something happened to the device's models."""
+    mapping = {"textColumn": "sentence", "tagsColumn": "kind,step"}
+    text = select('"kind", "step", "sentence"', influx.MODEL_EVENTS, _WHERE)
+    target = {"refId": "Anno", "query": text, "rawQuery": True, "fromAnnotations": True, "resultFormat": "table"}
+    return {
+        "name": "Models",
+        "datasource": LONG,
+        "enable": True,
+        "hide": False,
+        "iconColor": NEUTRAL,
+        "query": text,
+        "target": target | mapping,
+    } | mapping
+
+
+def _models() -> Json:
+    names = '"kind", "sensor", "step", "sentence"'
+    return table(
+        "Models",
+        "What happened to the device's models: a regime adopted, drift and what is advised, pauses, re-baselines "
+        "(`weir model`).",
+        query(latest_first(select(names, influx.MODEL_EVENTS, _WHERE), 100), table=True, source=LONG),
+        columns={"Time": "when", "kind": "what", "sensor": "sensor", "step": "advised", "sentence": "in words"},
+        sort="when",
+    )
 
 
 def _by_sensor(what: str, measurement: str) -> str:

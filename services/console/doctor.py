@@ -3,7 +3,7 @@
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,18 +28,38 @@ from services.stream.device_types import load_device_types
 
 _OLDEST_PYTHON: Final = (3, 11)
 _SETTINGS: Final = "settings"
+_ALL_SETTINGS: Final = "`weir config show` and docs/settings.md list what there is"
 _ENOUGH_GIB: Final = 10.0
 _LEAST_GIB: Final = 2.0
 
 
 def run() -> int:
     """Print one line for each check; 0 where nothing failed."""
+    return _print(_checks())
+
+
+def run_configuration() -> int:
+    """As `run`, of settings and the files that they name; asks no server."""
+    return _print(_check_configuration())
+
+
+def _print(found: Iterable[Check]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     done = []
-    for check in _checks():
+    for check in found:
         console.print(checks.line_of(check))
         done.append(check)
     return ExitCode.OK if checks.all_well(done) else ending.PROBLEM
+
+
+def _check_configuration() -> Iterator[Check]:
+    try:
+        told = settings.load(ToolSettings)
+    except ConfigurationError as error:
+        yield failed(_SETTINGS, str(error), _ALL_SETTINGS)
+        return
+    yield ok(_SETTINGS, "known and valid")
+    yield from _files(told)
 
 
 def _checks() -> Iterator[Check]:
@@ -50,7 +70,7 @@ def _checks() -> Iterator[Check]:
     try:
         told = settings.load(ToolSettings)
     except ConfigurationError as error:
-        yield failed(_SETTINGS, str(error), "`weir config show` and docs/settings.md list what there is")
+        yield failed(_SETTINGS, str(error), _ALL_SETTINGS)
         yield skipped("everything else", "as settings are refused")
         return
     yield ok(_SETTINGS, "known and valid")

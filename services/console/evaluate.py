@@ -9,8 +9,9 @@ from rich.table import Table
 from services.evaluation.judge import Judgement, Pass, interval_of_difference, judge, run
 from services.evaluation.report import figures, to_html
 from services.evaluation.series import Series, read_series
+from services.evaluation.spec_files import read_spec
 from services.runtime.errors import ConfigurationError
-from services.scoring.spec import DEFAULT_SPEC, InvalidSpec, ModelSpec
+from services.scoring.spec import DEFAULT_SPEC, ModelSpec
 
 _OK = 0
 
@@ -21,9 +22,9 @@ def evaluate(
     """Evaluate the first of `models` on `files`, and compare the others with it; returns the exit code.
 
     Raises:
-        ConfigurationError: A file or a model's name is not fit for it.
+        ConfigurationError: A recording, a model's name or its file is not fit for it.
     """
-    specs = [(name, _spec(name)) for name in (models or [DEFAULT_SPEC.name])]
+    specs = [read_spec(told) for told in (models or [DEFAULT_SPEC.name])]
     series = [read_series(path, label=label, ignore=frozenset(ignore)) for path in files]
     judged = [_judged(name, spec, series) for name, spec in specs]
     console = Console()
@@ -39,13 +40,6 @@ def evaluate(
             raise ConfigurationError(f"report: {error}") from None
         console.print(f"report: {html}")
     return _OK
-
-
-def _spec(name: str) -> ModelSpec:
-    try:
-        return ModelSpec(name=name)
-    except InvalidSpec as error:
-        raise ConfigurationError(str(error)) from None
 
 
 def _judged(name: str, spec: ModelSpec, series: Sequence[Series]) -> tuple[str, Judgement, list[Pass]]:

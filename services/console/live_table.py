@@ -193,6 +193,8 @@ def _state(device: Device) -> Text:
         return Text("anomaly", "red")
     if device.state is ModelState.READY:
         return Text("ready", "green")
+    if device.state is ModelState.PAUSED:
+        return Text("paused", "cyan")
     return Text(f"learns {device.progress:.0%}", "yellow")
 
 

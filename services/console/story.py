@@ -114,7 +114,8 @@ def _score(score: Score | None, *, late: bool) -> Iterator[str]:
     if score is None:
         yield f"  score       {'none: late readings are not scored' if late else 'not found'}"
         return
-    learns = "" if score.state == "ready" else f", learning {score.progress:.0%}"
+    learns = f", learning {score.progress:.0%}" if score.state == "learning" else ""
+    learns = ", paused: not scored" if score.state == "paused" else learns
     yield f"  score       {score.score:.3f} {score.severity}, alarm score {score.alarm_score:.3f}{learns}"
     for sensor, part in score.sensors.items():
         expected = ""

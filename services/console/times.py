@@ -44,6 +44,19 @@ def parse_moment(text: str, now_us: int) -> int:
     return now_us - round(float(duration[1]) * _SECONDS[duration[2]] * 1e6)
 
 
+def parse_duration(text: str) -> int:
+    """µs of a duration: `90s`, `15m`, `2h`, `7d`.
+
+    Raises:
+        ConfigurationError: It is none, or none at all long.
+    """
+    duration = _DURATION.fullmatch(text.strip())
+    us = 0 if duration is None else round(float(duration[1]) * _SECONDS[duration[2]] * 1e6)
+    if us < 1_000_000:
+        raise ConfigurationError(f"{text!r} is no duration of a second or more: give 90s, 15m, 2h or 7d")
+    return us
+
+
 def iso(us: int) -> str:
     """ISO 8601 in UTC, to the µs where there are any."""
     moment = datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000, tzinfo=None)

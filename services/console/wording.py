@@ -7,6 +7,7 @@ from schemas.alarm import AlarmEvent
 from schemas.anomaly import Anomaly
 from schemas.dead_letter import DeadLetter
 from schemas.metrics import ServiceMetrics
+from schemas.model_event import ModelEvent
 from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, Score, Status
 from services.console.records import Entry
 from services.console.times import clock
@@ -46,7 +47,8 @@ def _in_words(entry: Entry) -> str:
             return f"{clock(record.event_us)} {entry.key} {said}"
         case Score():
             parts = "  ".join(f"{sensor} {part.score:.2f}" for sensor, part in record.sensors.items())
-            learns = "" if record.state == "ready" else f" learning {record.progress:.0%}"
+            learns = f" learning {record.progress:.0%}" if record.state == "learning" else ""
+            learns = " paused" if record.state == "paused" else learns
             head = f"{clock(record.event_us)} {entry.key} {record.score:.3f} {record.severity}{learns}"
             return f"{head} (alarm {record.alarm_score:.3f})  {parts}"
         case Aggregate():
@@ -60,6 +62,9 @@ def _in_words(entry: Entry) -> str:
             return f"{clock(record.start_us)} {entry.key} {record.sensor} {width} s: n {record.count} {said}{about}"
         case Anomaly():
             return f"{clock(record.event_us)} {entry.key} {record.phase} peak {record.peak:.2f}: {record.sentence}"
+        case ModelEvent():
+            step = f" (advised: {record.step})" if record.step is not None else ""
+            return f"{clock(record.event_us)} {entry.key} {record.kind}: {record.sentence}{step}"
         case AlarmEvent():
             about = f"{record.phase} by {record.rule}, {record.severity}"
             return f"{clock(record.at_us)} {entry.key} {about}: {record.summary}"
@@ -83,6 +88,8 @@ def _in_words(entry: Entry) -> str:
         case ServiceMetrics():
             measured = sum(len(point.fields) for point in record.points)
             return f"{clock(record.at_us)} {record.service} {record.instance}: {measured} measurements"
+    if raw.OPERATOR_COMMAND in entry.headers:
+        return f"{written} {entry.key} operator command {preview(entry.value)}"
     if raw.MQTT_TOPIC in entry.headers:
         reject = f" refused: {entry.headers[raw.REJECT]}" if raw.REJECT in entry.headers else ""
         return f"{written} {entry.key} {len(entry.value)} B{reject} {preview(entry.value)}"

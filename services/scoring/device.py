@@ -1,9 +1,8 @@
 """One device's scorer: a sensor scorer each, a joint scorer, one budget, and what they say together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
 import river
 
 import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
@@ -13,10 +12,12 @@ from services.scoring.build import build_sensor
 from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
 from services.scoring.joint import JointScorer
 from services.scoring.prior import TEACHES_AFTER, TypePrior
+from services.scoring.regime import adopted_after
 from services.scoring.sensor import SensorScorer
 from services.scoring.severity import ALARM_LINE, severity_of
 from services.scoring.spec import ModelSpec
 from services.scoring.state import State, StateUnreadable, encode, restore
+from services.scoring.views.pipeline import PipelineView
 
 _VERSION = "weir.scorer.2"
 _JOINT_SHARE = 0.2
@@ -29,7 +30,8 @@ _LEAST_ORDINARY = 1e-12
 class DeviceScore(NamedTuple):
     """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
 
-    `adopted`: sensors whose new regime became normal with this message (see `Regime`).
+    `adopted`: sensors whose new regime became normal with this message (see `Regime`). `resets`: River models that
+    broke with this message and began anew (see `PipelineView`).
     """
 
     score: float
@@ -39,6 +41,17 @@ class DeviceScore(NamedTuple):
     progress: float
     sensors: dict[str, SensorScore]
     adopted: tuple[str, ...] = ()
+    resets: int = 0
+
+
+class Adoption(NamedTuple):
+    """A new regime that became normal: the sensor's range before and now, and how long the change had lasted."""
+
+    old_low: float
+    old_high: float
+    new_low: float | None
+    new_high: float | None
+    after_s: float
 
 
 class DeviceScorer:
@@ -79,10 +92,14 @@ class DeviceScorer:
                 if name not in known:
                     self._meet(values, prior)
                     break
+        before = 0 if self._spec.pipeline is None else self._resets(values)
         score = self._judge(event_us, values, learn=learn, left_out=left_out, look_together=learn)
         if learn and prior is not None and self._pupils:
             self._teach(prior)
-        return score
+        if self._spec.pipeline is None:
+            return score
+        resets = self._resets(values) - before
+        return score._replace(resets=resets) if resets else score
 
     def _judge(
         self, event_us: int, values: Mapping[str, float], *, learn: bool, left_out: Collection[str], look_together: bool
@@ -141,6 +158,26 @@ class DeviceScorer:
             joint.pace.latest_us, joint.pace.step_s = pace
         return score
 
+    @property
+    def progress(self) -> float:
+        """How far learning has come, in [0, 1], in the sensor that has come farthest."""
+        return max((sensor.progress for sensor in self._sensors.values()), default=0.0)
+
+    def adoption(self, name: str) -> Adoption:
+        """Of a sensor that the latest update named as `adopted`."""
+        sensor = self._sensors[name]
+        regime = sensor.regime
+        low, high = sensor.expected
+        return Adoption(regime.low, regime.high, low, high, adopted_after(sensor.pace.step_s))
+
+    def forget(self, name: str) -> None:
+        """Let a sensor learn anew, and with it what the sensors are together; the budget stays as it is spent."""
+        self._sensors.pop(name, None)
+        self._pupils = [pupil for pupil in self._pupils if pupil != name]
+        if self._joint is not None:
+            self._joint = JointScorer()
+            self._joint_quiet = Quiet()
+
     def culprits(self) -> list[Culprit]:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
 
@@ -167,7 +204,7 @@ class DeviceScorer:
         return [
             _VERSION,
             river.__version__,
-            _fingerprint(self._spec),
+            self._spec.fingerprint(),
             encode(self._budget),
             sensors,
             *self._joint_state(),
@@ -184,7 +221,7 @@ class DeviceScorer:
                 pass
             case _:
                 raise StateUnreadable("not the state of a scorer")
-        expected = [_VERSION, river.__version__, _fingerprint(spec)]
+        expected = [_VERSION, river.__version__, spec.fingerprint()]
         if [version, river_version, fingerprint] != expected:
             raise StateUnreadable(f"written by {version}, River {river_version}, for another version or spec")
         scorer = cls(spec)
@@ -208,6 +245,16 @@ class DeviceScorer:
                     raise StateUnreadable("a sensor's state is a name and what it has learnt")
         return scorer
 
+    def _resets(self, names: Iterable[str]) -> int:
+        resets = 0
+        for name in names:
+            sensor = self._sensors.get(name)
+            if sensor is not None:
+                for view in sensor.views:
+                    if isinstance(view, PipelineView):
+                        resets += view.resets
+        return resets
+
     def _meet(self, values: Mapping[str, float], prior: TypePrior | None) -> None:
         for name in sorted(values.keys() - self._sensors.keys()):
             if len(self._sensors) < self._spec.max_sensors:
@@ -223,7 +270,3 @@ class DeviceScorer:
                 sensor.teaches = False
                 prior.teach(name, sensor.own_reach)
         self._pupils = [name for name in self._pupils if self._sensors[name].learnt < TEACHES_AFTER]
-
-
-def _fingerprint(spec: ModelSpec) -> list[State]:
-    return [*msgspec.structs.astuple(spec)]

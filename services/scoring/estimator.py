@@ -1,6 +1,6 @@
 """Weir's scorer as a River estimator, so that it drops into River's pipelines, metrics and comparisons."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -19,7 +19,7 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
     Parameters
     ----------
     model
-        Name of the model; see `ModelSpec`.
+        Name of the model, or its description, as in `device_types.yaml`; see `ModelSpec.parse`.
     alarms_per_week
         The false-alarm budget.
     warm_up
@@ -44,7 +44,7 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
 
     def __init__(
         self,
-        model: str = DEFAULT_SPEC.name,
+        model: str | Mapping[str, Any] = DEFAULT_SPEC.name,
         alarms_per_week: float = DEFAULT_SPEC.alarms_per_week,
         warm_up: int = DEFAULT_SPEC.warm_up,
         time: str | None = None,
@@ -54,21 +54,25 @@ class DeviceDetector(AnomalyDetector):  # type: ignore[misc]  # River is untyped
         self.warm_up = warm_up
         self.time = time
         self._latest_us = 0
-        self._scorer = DeviceScorer(ModelSpec(model, alarms_per_week, warm_up))
+        self._scorer = DeviceScorer(self._spec())
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled scorers cannot be pickled, and their state is versioned in any case.
         return {**self.__dict__, "_scorer": self._scorer.to_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        spec = ModelSpec(state["model"], state["alarms_per_week"], state["warm_up"])
-        self.__dict__.update(state, _scorer=DeviceScorer.from_state(spec, state["_scorer"]))
+        self.__dict__.update(state)
+        self._scorer = DeviceScorer.from_state(self._spec(), state["_scorer"])
+
+    def _spec(self) -> ModelSpec:
+        described = {"name": self.model} if isinstance(self.model, str) else self.model
+        return ModelSpec.parse({"alarms_per_week": self.alarms_per_week, "warm_up": self.warm_up, **described})
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
         yield {"model": "light"}
-        yield {"model": "gaussian"}
+        yield {"model": {"features": ["level", "change"], "scaler": "standard", "model": "one_class_svm"}}
 
     def score_one(self, x: dict[Any, Any]) -> float:
         """The score of a reading, in [0, 1]; nothing is learnt."""

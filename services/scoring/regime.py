@@ -65,4 +65,9 @@ class Regime:
         return True
 
 
+def adopted_after(step_s: float) -> float:
+    """How long a change lasts, at the least, until it is adopted, in seconds."""
+    return max(_ADOPTED_STEPS * step_s, patience(step_s))
+
+
 register_fields(Regime, "regime.1", "low", "high", "left_s", "calm")

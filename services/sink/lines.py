@@ -14,6 +14,7 @@ import msgspec
 from schemas import influx
 from schemas.anomaly import Anomaly, AnomalyPhase
 from schemas.metrics import ServiceMetrics
+from schemas.model_event import ModelEvent
 from schemas.reasons import Reason
 from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, GapPhase, Score
 from services.runtime.errors import Poison
@@ -123,6 +124,36 @@ class LineEncoder:
             _text(record.sentence),
         )
         return Lines(influx.BUCKET_LONG, [b"%b %b,%b %d" % (prefix, numbers, texts, record.opened_us * 1000)])
+
+    def model_event(self, record: ModelEvent) -> Lines:
+        """One point for each event; of a sensor, or (without tag `sensor`) of the device."""
+        prefixes = self._of_device(influx.MODEL_EVENTS, record.tenant, record.site, record.device)
+        prefix = prefixes[None]
+        if record.sensor:
+            prefix = prefixes.get(record.sensor) or self._add(prefixes, record.sensor)
+        texts = {
+            "kind": record.kind,
+            "sentence": record.sentence,
+            "device_type": record.device_type,
+            "step": record.step,
+            "test": record.test,
+            "by": record.by,
+            "reason": record.reason,
+        }
+        numbers = {
+            "old_low": record.old_low,
+            "old_high": record.old_high,
+            "new_low": record.new_low,
+            "new_high": record.new_high,
+            "after_s": record.after_s,
+            "statistic": record.statistic,
+            "threshold": record.threshold,
+            "until_us": None if record.until_us is None else float(record.until_us),
+        }
+        fields = [b"%b=%b" % (name.encode(), _text(text)) for name, text in texts.items() if text]
+        fields += [b"%b=%b" % (name.encode(), _number(n)) for name, n in numbers.items() if _number(n) != b"null"]
+        time = influx.model_event_time_ns(record.id, record.event_us)
+        return Lines(influx.BUCKET_LONG, [b"%b %b %d" % (prefix, b",".join(fields), time)])
 
     def gap(self, record: Gap) -> Lines:
         """One point for each range. The sum of `missing` is what is missing still: what was filled counts below 0."""

@@ -7,6 +7,7 @@ import msgspec
 from schemas import topics
 from schemas.anomaly import Anomaly
 from schemas.metrics import ServiceMetrics
+from schemas.model_event import ModelEvent
 from schemas.reasons import Reason
 from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, Score
 from services.runtime.errors import Poison
@@ -20,6 +21,7 @@ _STEPS = {
     topics.SCORES: (Score, LineEncoder.score),
     topics.AGGREGATES: (Aggregate, LineEncoder.aggregate),
     topics.ANOMALIES: (Anomaly, LineEncoder.anomaly),
+    topics.MODEL_EVENTS: (ModelEvent, LineEncoder.model_event),
     topics.GAPS: (Gap, LineEncoder.gap),
     topics.LEDGERS: (DeviceLedger, LineEncoder.ledger),
     topics.METRICS: (ServiceMetrics, LineEncoder.metrics),

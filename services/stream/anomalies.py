@@ -76,6 +76,12 @@ def step(
     return None, _record(known, AnomalyPhase.CLOSED, whose, score.score, event_us)
 
 
+def end(known: OpenAnomaly, event_us: int, whose: Whose) -> Anomaly:
+    """Close an anomaly because its device is not scored any more as it was: an operator has spoken."""
+    known.revision += 1
+    return _record(known, AnomalyPhase.CLOSED, whose, 0.0, max(event_us, known.last_over_us))
+
+
 def _risen(
     known: OpenAnomaly, score: DeviceScore, event_us: int, whose: Whose, culprits: Callable[[], list[Culprit]]
 ) -> Anomaly | None:

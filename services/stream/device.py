@@ -18,6 +18,7 @@ from services.scoring.state import StateUnreadable
 from services.stream.anomalies import OpenAnomaly, Whose
 from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
+from services.stream.oversight import Oversight
 from services.stream.redelivery import RecentPayloads
 from services.stream.sequence import Sequence
 from services.stream.windows import DeviceWindows, Page, PageId
@@ -75,6 +76,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     scorer: Any
     sites: list[str] = []
     closed_us: int = 0
+    oversight: Oversight = msgspec.field(default_factory=Oversight)
 
 
 class _Version(msgspec.Struct, array_like=True):
@@ -101,6 +103,7 @@ class Device:
         "ledger",
         "ledger_shown",
         "newest_us",
+        "oversight",
         "received_us",
         "recent_payloads",
         "scorer",
@@ -139,6 +142,7 @@ class Device:
         self.closed_us = 0
         """When (event time) the last anomaly was closed."""
         self.scorer = DeviceScorer(kind.model)
+        self.oversight = Oversight()
 
     def snapshot(self) -> bytes:
         """The device's state, led by the offset that it has applied."""
@@ -158,12 +162,21 @@ class Device:
                 scorer=self.scorer.to_state(),
                 sites=self.sites,
                 closed_us=self.closed_us,
+                oversight=self.oversight,
             )
         )
 
     def begin_slot(self, received_us: int) -> None:
         """The ledger slot is now the one of this received time."""
         self.slot_end_us = received_us - received_us % LEDGER_SLOT_US + LEDGER_SLOT_US
+
+    def forget_learnt(self, sensor: str | None) -> None:
+        """Let the models of a sensor (None: all of them) learn anew; cleaning, windows and ledger go on."""
+        self.oversight.watch.forget(sensor)
+        if sensor is None:
+            self.scorer = DeviceScorer(self.kind.model)
+        else:
+            self.scorer.forget(sensor)
 
     def move_to(self, site: str) -> None:
         """The device publishes from another site now.
@@ -222,8 +235,10 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
         raise UnreadableSnapshot(f"open windows of {key}: {error}") from None
     device.anomaly = snapshot.anomaly
     device.closed_us = snapshot.closed_us
+    device.oversight = snapshot.oversight
     try:
         device.scorer = DeviceScorer.from_state(kind.model, snapshot.scorer)
     except StateUnreadable:
+        device.oversight.restarted = True
         return device, False
     return device, True

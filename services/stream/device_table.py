@@ -51,9 +51,15 @@ class Restored(NamedTuple):
     values: dict[bytes, bytes]
     stale: frozenset[bytes] = frozenset()
 
-    def without(self, key: bytes) -> "Restored":
-        """All of it but `key`."""
-        return Restored({k: v for k, v in self.values.items() if k != key}, self.stale - {key})
+    def starting_with(self, prefix: bytes) -> "Restored":
+        """What has such keys."""
+        keys = [key for key in self.values if key.startswith(prefix)]
+        return Restored({key: self.values[key] for key in keys}, self.stale.intersection(keys))
+
+    def without(self, other: "Restored") -> "Restored":
+        """All but what `other` has."""
+        rest = {key: value for key, value in self.values.items() if key not in other.values}
+        return Restored(rest, self.stale.difference(other.values)) if other.values else self
 
 
 NOTHING_STORED: Final = Restored({})
@@ -141,6 +147,18 @@ class DeviceTable:
             device = self._load(key)
         self._changed.add(key)
         return device, admitted
+
+    def known(self, key: bytes) -> Device | None:
+        """A device of which something was heard, marked as changed; None: there is none, and none is made."""
+        if _KEY.fullmatch(key) is None or not self._has(key):
+            return None
+        self._changed.add(key)
+        return self._load(key)
+
+    def unplaced(self) -> Device:
+        """What stands in for the device of a record that has none, marked as changed."""
+        self._changed.add(UNPLACED_KEY)
+        return self._load(UNPLACED_KEY)
 
     def why_refused(self, tenant: str) -> str:
         """Which budget is used up, for a person."""

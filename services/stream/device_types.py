@@ -6,6 +6,7 @@ types:
     sensors:
       temperature: {unit: °C, low: -40, high: 150, max_rate_per_s: 10}
       running: {boolean: true}
+    model: {name: bands, alarms_per_week: 1}      # or a River pipeline: see services/scoring/spec.py
 assign:                       # first match wins; the rest is `generic`
   - {pattern: "acme/pump-*", type: pump-x}
 ```
@@ -67,7 +68,7 @@ class _Assignment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    types: dict[str, _TypeFile] = {}
+    types: dict[str, object] = {}
     assign: list[_Assignment] = []
 
 
@@ -96,18 +97,19 @@ def load_device_types(path: Path | None) -> DeviceTypes:
         return DeviceTypes({}, [])
     try:
         file = msgspec.convert(yaml_text.load(path.read_text(encoding="utf-8")) or {}, _File)
-        types = {
-            name: DeviceType(
-                name=name,
-                sensors=entry.sensors,
-                accept_late=entry.accept_late,
-                model=DEFAULT_SPEC if entry.model is None else ModelSpec.parse(entry.model),
-            )
-            for name, entry in file.types.items()
-        }
+        types = {name: _type(name, entry) for name, entry in file.types.items()}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"device types in {path}: {error}") from None
     known = types.keys() | {GENERIC}
     if strange := sorted({a.type for a in file.assign} - known):
         raise ConfigurationError(f"device types in {path}: unknown types {strange} in `assign`; known: {sorted(known)}")
     return DeviceTypes(types, [(a.pattern, a.type) for a in file.assign])
+
+
+def _type(name: str, written: object) -> DeviceType:
+    try:
+        entry = msgspec.convert(written, _TypeFile)
+        model = DEFAULT_SPEC if entry.model is None else ModelSpec.parse(entry.model)
+    except ValueError as error:
+        raise ValueError(f"type {name}: {error}") from error
+    return DeviceType(name=name, sensors=entry.sensors, accept_late=entry.accept_late, model=model)

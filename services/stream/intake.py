@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from mode import Service
 
 from schemas import topics
+from schemas.model_event import ModelEvent
 from schemas.telemetry import Gap
 from services.runtime import kafka, logging
 from services.runtime.clock import now_us
@@ -163,6 +164,8 @@ class Intake(Service):
             if isinstance(output.record, Gap):
                 missing = output.record.last_seq - output.record.first_seq + 1
                 metrics.GAPS.labels(output.record.phase).inc(missing)
+            elif isinstance(output.record, ModelEvent):
+                metrics.MODEL_EVENTS.labels(output.record.kind).inc()
         for topic, count in by_topic.items():
             metrics.OUTPUTS.labels(topic).inc(count)
 

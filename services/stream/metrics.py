@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from schemas.model_event import Step
 from schemas.reasons import Reason
 from services.stream.ledger import Ledger
 from services.stream.pipeline import PartitionPipeline
@@ -16,6 +17,12 @@ GAPS = Counter(
     "weir_stream_gap_messages_total",
     "Messages that did not come, by their seq: missing, withdrawn (came after all), seq_jump (leapt over). Since this"
     " worker started. Rising: devices or the way to Mosquitto lose messages, or Mosquitto was killed.",
+    ["reason"],
+)
+MODEL_EVENTS = Counter(
+    "weir_stream_model_events_total",
+    "Model events: regime_adopted, drift, paused, resumed, re_baselined, learning_restarted. Since this worker started."
+    " Many drifts: look at the devices' dashboard, which says what is advised.",
     ["reason"],
 )
 CHECKPOINTS = Counter(
@@ -55,6 +62,20 @@ class PipelineCollector(Collector):
             "Devices whose models could not be read back and learn anew: Weir, River or a model spec was changed.",
             sum(pipeline.models_rebuilt for pipeline in pipelines),
         )
+        yield GaugeMetricFamily(
+            "weir_stream_model_resets",
+            "River models that broke (a score or forecast that is no finite number) and began anew, since this worker"
+            " started. Rising: the model's parameters do not suit the device; see docs/scoring.md.",
+            sum(pipeline.model_resets for pipeline in pipelines),
+        )
+        drifting = GaugeMetricFamily(
+            "weir_stream_populations_drifting",
+            "Sensors of a tenant's device type that are distributed otherwise than they were, by advised step.",
+            labels=["reason"],
+        )
+        for step in (Step.WATCH, Step.RE_BASELINE):
+            drifting.add_metric([step], sum(pipeline.populations_drifting[step] for pipeline in pipelines))
+        yield drifting
         for name, text, value in (
             ("messages_received", "Messages taken from telemetry.raw.", total.received),
             ("messages_decoded", "Messages whose readings went on.", total.decoded),

@@ -9,13 +9,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas import topics
+from schemas import raw, topics
 from schemas.reasons import Reason
 from schemas.telemetry import TimeSource
 from services.runtime.errors import ConfigurationError, Poison
 from services.runtime.routes import Placed, Rejected, Routes
+from services.scoring.drift.device_watch import OF_DEVICE, HourMean
 from services.scoring.severity import ALARM_LINE
-from services.stream import anomalies
+from services.stream import anomalies, model_events, operator_commands
 from services.stream.arrival import Arrival, RawRecord
 from services.stream.clean import Cleaned, clean
 from services.stream.clock_rules import event_time
@@ -26,6 +27,8 @@ from services.stream.device import Device
 from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, StateChange
 from services.stream.device_types import DeviceTypes
 from services.stream.ledger import Ledger
+from services.stream.oversight import paused_score
+from services.stream.populations import POPULATION_KEY, Populations
 from services.stream.priors import PRIORS_KEY, PartitionPriors
 from services.stream.records import (
     aggregate_record,
@@ -88,19 +91,23 @@ class PartitionPipeline:
         """Sums over all devices of the partition."""
         self.skipped = 0
         """Records that were replayed after a crash and changed nothing."""
+        self.model_resets = 0
+        """River models that broke and began anew."""
         if unknown := sorted({route.decoder for route in routes} - DECODERS.keys()):
             raise ConfigurationError(f"routes name unknown decoders {unknown}; known: {sorted(DECODERS)}")
         self._routes = routes
         self._sensors = SensorBudget(
             budgets.sensors_per_device, budgets.sensors_per_tenant, budgets.sensors_per_partition
         )
-        priors = restored.values.get(PRIORS_KEY)
-        self._priors = PartitionPriors(priors, is_stale=PRIORS_KEY in restored.stale)
+        populations = restored.starting_with(POPULATION_KEY)
+        self._populations = Populations(populations)
+        priors = restored.starting_with(PRIORS_KEY)
+        self._priors = PartitionPriors(priors.values.get(PRIORS_KEY), is_stale=PRIORS_KEY in priors.stale)
         self._devices = DeviceTable(
             types,
             budgets.devices_per_tenant,
             budgets.devices_per_partition,
-            restored=restored.without(PRIORS_KEY),
+            restored=restored.without(populations).without(priors),
             totals=self.totals,
             sensors=self._sensors,
         )
@@ -114,12 +121,20 @@ class PartitionPipeline:
         """Devices whose models could not be read from their snapshot and learn anew."""
         return self._devices.models_rebuilt
 
+    @property
+    def populations_drifting(self) -> dict[str, int]:
+        """By advised step, sensors of a tenant's device type that are distributed otherwise than they were."""
+        return self._populations.drifting
+
     def process(self, batch: Iterable[RawRecord]) -> list[Output]:
         """Take records in log order; returns what is to be published, in order."""
         out: list[Output] = []
         find = self._devices.find
         for record in batch:
             arrival = Arrival(record)
+            if raw.OPERATOR_COMMAND in record.headers:
+                self._command(arrival, out)
+                continue
             device, admitted = find(record.key, record.offset, arrival.received_us)
             if record.offset <= device.applied:
                 self.skipped += 1
@@ -129,12 +144,15 @@ class PartitionPipeline:
                 self._begin_slot(device, arrival.received_us, out)
             device.ledger.received += 1
             self.totals.received += 1
+            oversight = device.oversight
+            if oversight.pauses or oversight.restarted:
+                self._oversee(device, arrival, out)
             self._message(device, arrival, admitted=admitted, out=out)
         return out
 
     def take_changes(self) -> list[StateChange]:
         """The state that has changed since the last call, to be written before the offset is committed."""
-        return [*self._priors.take_change(), *self._devices.take_changes()]
+        return [*self._populations.take_changes(), *self._priors.take_change(), *self._devices.take_changes()]
 
     def take_expired(self) -> list[bytes]:
         """Keys of state that is no longer needed; to be removed from the topic *after* the commit.
@@ -253,6 +271,36 @@ class PartitionPipeline:
         all_of_it.decoded += 1
         all_of_it.readings_decoded += readings
         all_of_it.readings_duplicates += repeated_readings
+
+    # ---------------------------------------------------------------------------------------------- operator's hand
+
+    def _command(self, arrival: Arrival, out: list[Output]) -> None:
+        """An operator's command: no message, so that no ledger counts it."""
+        record = arrival.record
+        device = self._devices.known(record.key)
+        owner = device or self._devices.unplaced()
+        if record.offset <= owner.applied:
+            self.skipped += 1
+            return
+        owner.applied = record.offset
+        try:
+            obeyed = operator_commands.obey(arrival, device, self.partition)
+        except Poison as poison:
+            out.append(Output(topics.DEAD_LETTER, *operator_commands.buried(self.partition, arrival, poison)))
+            return
+        out += [Output(topics.MODEL_EVENTS, owner.key_bytes, event) for event in obeyed.events]
+        out += [Output(topics.ANOMALIES, owner.key_bytes, ended) for ended in obeyed.ended]
+
+    def _oversee(self, device: Device, arrival: Arrival, out: list[Output]) -> None:
+        """What is due for the models by the time of a message, before it is processed."""
+        identity = model_events.of_record(device, self.partition, arrival.record.offset)
+        if device.oversight.restarted:
+            device.oversight.restarted = False
+            event = model_events.learning_restarted(device, identity, arrival.received_us)
+            out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
+        for name, until_us in device.oversight.end_pauses(arrival.received_us):
+            event = model_events.resumed(device, identity, name, until_us, over=True)
+            out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
 
     # ----------------------------------------------------------------------------------------------------- elements
 
@@ -375,8 +423,23 @@ class PartitionPipeline:
         out: list[Output],
     ) -> None:
         older = cleaned.older
+        values, oversight = cleaned.values, device.oversight
+        if oversight.pauses:
+            values = oversight.unpaused(values)
+            if not values:
+                scored = paused_score(device.scorer.progress)
+                out.append(
+                    Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored))
+                )
+                return
         prior = self._priors.of(device.kind.name, offset)
-        scored = device.scorer.update(event_us, cleaned.values, left_out=older, prior=prior)
+        scored = device.scorer.update(event_us, values, left_out=older, prior=prior)
+        self.model_resets += scored.resets
+        if scored.adopted:
+            for sensor in scored.adopted:
+                adoption = device.scorer.adoption(sensor)
+                event = model_events.regime_adopted(device, identity, sensor, event_us, adoption)
+                out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
         out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
         if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
@@ -386,6 +449,24 @@ class PartitionPipeline:
                 if device.anomaly is None:
                     device.closed_us = event_us
                 out.append(Output(topics.ANOMALIES, device.key_bytes, anomaly))
+        if event_us >= oversight.watch.due_us and not older:
+            for hour in oversight.watch.look(event_us, values, scored.score):
+                self._end_hour(device, identity, offset, event_us, hour, out)
+
+    def _end_hour(
+        self, device: Device, identity: str, offset: int, event_us: int, hour: HourMean, out: list[Output]
+    ) -> None:
+        """An hour of a sensor, or of the device's score, is over: did it drift, or did the devices of its type?"""
+        if hour.drift is not None:
+            event = model_events.drifted(device, identity, hour.sensor, event_us, hour.drift)
+            out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
+        if hour.sensor == OF_DEVICE:
+            return
+        whose = device.whose
+        shift = self._populations.take(offset, (whose.tenant, whose.device_type, hour.sensor), hour.hour, hour.mean)
+        if shift is not None:
+            event = model_events.population_shifted(self.partition, whose, hour.sensor, event_us, shift)
+            out.append(Output(topics.MODEL_EVENTS, topics.key_of(event.tenant, event.device).encode(), event))
 
     def _aggregates(self, device: Device, emitted: list[Emission], out: list[Output]) -> None:
         key = device.key_bytes

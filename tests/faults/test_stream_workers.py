@@ -50,6 +50,7 @@ COMPARED = (
     topics.SCORES,
     topics.AGGREGATES,
     topics.ANOMALIES,
+    topics.MODEL_EVENTS,
     topics.GAPS,
     topics.LEDGERS,
     topics.DEAD_LETTER,

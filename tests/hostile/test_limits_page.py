@@ -11,8 +11,9 @@ from services.bridge import envelope
 from services.console import live_state
 from services.runtime import routes, yaml_text
 from services.runtime.settings import BridgeOptions, SinkOptions, StreamOptions, known_names
+from services.scoring.drift import hours
 from services.sink import lines
-from services.stream import dead_letters, device, intake, pipeline, redelivery, sequence
+from services.stream import dead_letters, device, intake, pipeline, populations, redelivery, sequence
 from services.stream.decoders import json_payload
 
 PAGE = Path("docs/limits.md").read_text()
@@ -50,6 +51,8 @@ def test_every_setting_of_the_page_is_one():
         ("a leap over 1,000,000", sequence.MAX_RANGE),
         ("hashes of a device | 1,024", redelivery.MEMORY),
         ("sensor without `seq` | 8", device.REMEMBERED_TIMES),
+        ("of types of devices: 256", populations.MOST_POPULATIONS),
+        ("means of 48", hours.KINDS_OF_HOUR),
         ("forgotten 7 days (event time)", worker.IDLE_US // 86_400_000_000),
         ("alerts: rules | 500", rules.MAX_RULES),
         ("a condition 2,000", condition.MAX_LENGTH),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from schemas import topics
 from schemas.anomaly import Anomaly, AnomalyPhase
 from schemas.metrics import MetricPoint, ServiceMetrics
+from schemas.model_event import ModelEvent, ModelEventKind, Step
 from schemas.telemetry import (
     Aggregate,
     Clean,
@@ -99,8 +100,30 @@ def _device(tenant: str, device: str, start_us: int) -> Iterator[tuple[str, obje
     yield from _aggregates(whose, start_us)
     yield from _ledgers(whose, start_us)
     if device == DEVICES[1]:
+        yield from _model_events(whose, start_us)
         yield from _anomalies(whose, start_us)
         yield from _gaps(whose, start_us)
+
+
+def _model_events(whose: dict[str, str], start_us: int) -> Iterator[tuple[str, object]]:
+    for sensor, kind, step in (
+        ("", ModelEventKind.PAUSED, None),
+        (SENSORS[0], ModelEventKind.DRIFT, Step.WATCH),
+        (SENSORS[1], ModelEventKind.DRIFT, Step.RE_BASELINE),
+    ):
+        yield (
+            topics.MODEL_EVENTS,
+            ModelEvent(
+                id=f"{whose['device']}:{kind}:{sensor}",
+                kind=kind,
+                **whose,
+                device_type="generic",
+                sensor=sensor,
+                event_us=start_us + 50 * STEP_US,
+                sentence=f"{kind} of {sensor or 'all'}",
+                step=step,
+            ),
+        )
 
 
 def _ledgers(whose: dict[str, str], start_us: int) -> Iterator[tuple[str, object]]:

@@ -146,7 +146,7 @@ def test_every_variable_offers_what_is_there(results: Results, name: str):
 
 
 def test_anomalies_are_regions_on_the_devices_graphs(results: Results):
-    [annotation] = DASHBOARDS["weir-device"]["annotations"]["list"]
+    annotation, _ = DASHBOARDS["weir-device"]["annotations"]["list"]
     [series] = answer(results, annotation["query"], annotation["datasource"]["uid"], choices(results)[0], STEP)
     events = [dict(zip(series["columns"], row, strict=True)) for row in series["values"]]
     assert [event[annotation["textColumn"]] for event in events] == ["temperature is 32.0, expected 18.0 to 22.0"] * 2
@@ -157,6 +157,18 @@ def test_anomalies_are_regions_on_the_devices_graphs(results: Results):
     assert over - events[0]["time"] / 1e6 == 30 * STEP_US / 1000, "milliseconds, as Grafana reads them"
     assert still_open is None
     assert all(annotation["target"][key] == value for key, value in annotation.items() if key.endswith("Column"))
+
+
+def test_what_happened_to_models_is_marked_on_the_devices_graphs(results: Results):
+    _, annotation = DASHBOARDS["weir-device"]["annotations"]["list"]
+    [series] = answer(results, annotation["query"], annotation["datasource"]["uid"], choices(results)[0], STEP)
+    events = [dict(zip(series["columns"], row, strict=True)) for row in series["values"]]
+    told = {(*(event[tag] for tag in annotation["tagsColumn"].split(",")), event["sentence"]) for event in events}
+    assert told == {
+        ("paused", None, "paused of all"),
+        ("drift", "watch", f"drift of {SENSORS[0]}"),
+        ("drift", "re_baseline", f"drift of {SENSORS[1]}"),
+    }
 
 
 def single(results: Results, title: str) -> list[float]:

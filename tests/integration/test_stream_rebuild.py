@@ -1,16 +1,13 @@
 """State that cannot be read, on the real Kafka: refused, naming the command that gives the same state again."""
 
-import os
 import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
 from sink_process import DEADLINE_S, eventually
+from stream_process import PARTITIONS, StreamProcess, committed, records_of
 from unit.stream import checkpoint_recording as recordings
 
 from schemas import topics
@@ -18,62 +15,15 @@ from services.runtime import kafka as clients
 from services.runtime.settings import KafkaSettings
 from services.stream import recovery
 
-PARTITIONS = 4
-DERIVED = (topics.CLEAN, topics.SCORES, topics.AGGREGATES, topics.ANOMALIES, topics.GAPS, topics.DEAD_LETTER)
-
-
-class StreamProcess:
-    """`weir stream` on topics of its own."""
-
-    def __init__(self, settings: KafkaSettings, folder: Path) -> None:
-        self._settings = settings
-        self.group = f"{settings.topic_prefix}stream"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WEIR_")},
-            "WEIR_KAFKA__BOOTSTRAP": settings.bootstrap,
-            "WEIR_KAFKA__TOPIC_PREFIX": settings.topic_prefix,
-            "WEIR_STREAM__GROUP": self.group,
-            "WEIR_STREAM__CHECKPOINT_S": "0.5",
-            "WEIR_STREAM__SESSION_TIMEOUT_MS": "6000",
-            "WEIR_STREAM__HTTP_PORT": "0",
-            "WEIR_STREAM__DATA_DIR": str(folder / "faust"),
-            "WEIR_STREAM__DEVICES_PER_TENANT": "5",
-            "WEIR_STREAM__SENSORS_PER_DEVICE": "4",
-        }
-        self._log = folder / "stream.log"
-
-    def start(self, *options: str) -> "subprocess.Popen[bytes]":
-        with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "services.cli", "stream", *options]
-            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def work_off(self, messages: int) -> None:
-        """Run until everything is committed."""
-        process = self.start()
-        try:
-            eventually("all is committed", lambda: sum(committed(self._settings, self.group)) == messages)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(DEADLINE_S)
-        assert code == 0
-
-
-def committed(settings: KafkaSettings, group: str) -> list[int]:
-    reader = clients.consumer(settings, group=group)
-    places = [TopicPartition(settings.topic_prefix + topics.RAW, p) for p in range(PARTITIONS)]
-    try:
-        return [max(0, at.offset) for at in reader.committed(places, timeout=10)]
-    except KafkaException:
-        return []  # a new group's coordinator is not there yet
-    finally:
-        reader.close()
-
-
-def records_of(settings: KafkaSettings, topic: str) -> list:
-    return list(clients.read_to_end(settings, topic, range(PARTITIONS)))
+DERIVED = (
+    topics.CLEAN,
+    topics.SCORES,
+    topics.AGGREGATES,
+    topics.ANOMALIES,
+    topics.MODEL_EVENTS,
+    topics.GAPS,
+    topics.DEAD_LETTER,
+)
 
 
 def state_of(settings: KafkaSettings) -> dict[tuple[int, bytes], bytes]:

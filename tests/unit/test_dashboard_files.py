@@ -88,7 +88,7 @@ def test_variables_narrow_only_by_those_before_them(dashboard: dict[str, Any]):
 
 def test_every_query_reads_the_data_source_that_keeps_its_measurement(dashboard: dict[str, Any]):
     kept_long = {m for bucket, m in influx.WINDOW_MEASUREMENTS.values() if bucket == influx.BUCKET_LONG}
-    kept_long.add(influx.ANOMALIES)
+    kept_long |= {influx.ANOMALIES, influx.MODEL_EVENTS}
     targets = [t for p in dashboard["panels"] for t in p["targets"]] + dashboard["annotations"]["list"]
     for target in targets:
         [measurement] = set(re.findall(r'FROM "([^"]+)"', target["query"]))

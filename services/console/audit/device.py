@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas import topics
+from schemas import raw, topics
 from schemas.dead_letter import DeadLetter
 from schemas.influx import time_ns
 from schemas.reasons import Reason
@@ -152,8 +152,11 @@ class DeviceAudit:
 
     def take_message(self, record: RawRecord, fate: Fate) -> None:
         """A record of telemetry.raw."""
-        arrival = Arrival(record)
         letters = self._letters.pop(record.offset, {})
+        if raw.OPERATOR_COMMAND in record.headers:
+            # No message: neither it nor its dead letter is counted.
+            return
+        arrival = Arrival(record)
         whole = next((letter for letter in letters.values() if letter.sensor is None), None)
         account, ledger = self.account, self.account.ledger
         judged = fate is Fate.JUDGED

@@ -71,6 +71,8 @@ def _resend(letters: list[Held], original: RawRecord | None, routes: Routes) -> 
     letter = letters[0].letter
     if letter.reason is Reason.SINK_REFUSED:
         return _of_sink(letters)
+    if original is not None and raw.OPERATOR_COMMAND in original.headers:
+        return None, "it is an operator's command: give it again (`weir model`)"
     if letter.reason is Reason.TOO_LARGE and letter.sha256 is not None:
         return (
             None,

@@ -21,6 +21,7 @@ DERIVED: Final = (
     "telemetry.scores",
     "telemetry.aggregates",
     "telemetry.anomalies",
+    "telemetry.model-events",
     "telemetry.gaps",
     "telemetry.dead-letter",
 )

@@ -25,11 +25,12 @@ def message(topic: bytes = TOPIC, payload: bytes = b"{}", **more: object) -> Mes
     return Message(**({"topic": topic, "payload": payload, "mid": 1, "dup": False, "retain": False} | more))
 
 
-def property_bytes(content_type: str, traceparent: str) -> bytes:
-    def string(text: str) -> bytes:
-        return len(text).to_bytes(2, "big") + text.encode()
+def utf8(text: str) -> bytes:
+    return len(text).to_bytes(2, "big") + text.encode()
 
-    return b"\x03" + string(content_type) + b"\x26" + string("traceparent") + string(traceparent)
+
+def property_bytes(content_type: str, traceparent: str) -> bytes:
+    return b"\x03" + utf8(content_type) + b"\x26" + utf8("traceparent") + utf8(traceparent)
 
 
 def test_a_message_becomes_a_record_under_its_devices_key_with_its_payload_untouched():
@@ -43,6 +44,18 @@ def test_a_message_becomes_a_record_under_its_devices_key_with_its_payload_untou
         raw.RECEIVED_AT: b"1700000000000000",
         raw.ROUTE: "telemetry",
     }
+
+
+@pytest.mark.parametrize("topic", [TOPIC, b"weir/v1/nothing/here", b"operator-command"])
+def test_nothing_that_a_client_sends_becomes_an_operator_s_command(topic: bytes):
+    names = (raw.OPERATOR_COMMAND, raw.REPLAY_OF, "traceparent")
+    user_properties = b"".join(b"\x26" + utf8(name) + utf8("1") for name in names)
+    content_type = b"\x03" + utf8(raw.OPERATOR_COMMAND)
+    sealed = envelope.seal(
+        message(topic=topic, payload=b'{"command": "pause"}', properties=content_type + user_properties), AT
+    )
+    assert raw.OPERATOR_COMMAND not in dict(sealed.headers)
+    assert raw.REPLAY_OF not in dict(sealed.headers)
 
 
 def test_a_redelivery_says_so():

@@ -11,7 +11,7 @@ from schemas.reasons import Reason, Stage
 from services.console.audit.account import Missing
 from services.console.audit.device import Fate
 from services.stream.device_types import DeviceType, DeviceTypes, SensorType
-from tests.unit.stream.stream_builders import at, corrected, message, pipeline, raw, replay
+from tests.unit.stream.stream_builders import at, command, corrected, message, pipeline, raw, replay
 
 
 def findings(audit) -> list[tuple]:
@@ -249,3 +249,17 @@ def test_devices_types_are_not_needed_to_audit():
     assert world.audit().account.findings == []
     world.clean = []
     assert findings(world.audit())[0][-1] == ["running"]
+
+
+def test_an_operator_s_commands_are_no_messages_and_the_account_balances():
+    orders = [
+        command({"command": "pause"}, received=72),
+        command({"command": "explode"}, received=73),
+        command({"command": "resume"}, received=75),
+    ]
+    world = World(*everything(), *orders, message(80, 90, flow=1.0))
+    account = world.audit().account
+    assert account.findings == []
+    assert account.ledger == world.stream.totals
+    assert account.ledger.received == len(everything()) + 1
+    assert [letter.detail[:19] for letter in world.letters][-1] == "no operator command"

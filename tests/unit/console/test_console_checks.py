@@ -156,3 +156,22 @@ def test_looking_around_prints_no_secret(nothing_runs, monkeypatch, command):
     output = CliRunner().invoke(app, command).output
     assert "127.0.0.1:1" in output
     assert "hunter2" not in output
+
+
+def test_the_configuration_is_checked_without_servers_down_to_the_parts_of_a_model(monkeypatch, tmp_path):
+    for name in known_names():
+        monkeypatch.delenv(name, raising=False)
+    types = tmp_path / "types.yaml"
+    monkeypatch.setenv("WEIR_STREAM__DEVICE_TYPES_FILE", str(types))
+    types.write_text(
+        "types: {pump: {model: {features: [level, lags], model: {name: loda, cuts: 9}}}}", encoding="utf-8"
+    )
+    result = CliRunner().invoke(app, ["config", "check"])
+    assert result.exit_code == 0
+    assert f"read from {types}" in result.stdout
+    types.write_text("types: {pump: {model: {features: [level, lgas], model: loda}}}", encoding="utf-8")
+    result = CliRunner().invoke(app, ["config", "check"])
+    assert result.exit_code == 1
+    assert f"{types}: type pump: model.features[1]: unknown feature 'lgas'; known: level, change" in result.stdout
+    types.write_text("types: {pump: {sensors: {flow: {low: 9, high: 1}}}}", encoding="utf-8")
+    assert "type pump: low (9.0) is above high" in CliRunner().invoke(app, ["config", "check"]).stdout

@@ -8,8 +8,9 @@ from console_records import NOON_US, alarm, anomaly, clean, report, score, windo
 
 from schemas import topics
 from schemas.dead_letter import DeadLetter
+from schemas.model_event import ModelEvent, ModelEventKind, Step
 from schemas.reasons import Reason, Stage
-from schemas.telemetry import DeviceLedger, Gap, GapPhase, Status
+from schemas.telemetry import DeviceLedger, Gap, GapPhase, ModelState, Status
 from services.console.records import Entry, full_name
 from services.console.tail import TailOptions, passes, to_json
 from services.console.wording import line_of, preview, printable
@@ -32,6 +33,20 @@ LETTER = DeadLetter(
 
 LEDGER = DeviceLedger(
     "l", "demo", "plant-1", "pump-01", NOON_US, 7, 4, 1, {"malformed": 2}, 0, 9, 5, 0, {"bad_sensor": 3}, 1
+)
+
+
+EVENT = ModelEvent(
+    id="e",
+    kind=ModelEventKind.DRIFT,
+    tenant="demo",
+    site="plant-1",
+    device="pump-01",
+    device_type="generic",
+    sensor="flow",
+    event_us=NOON_US,
+    sentence="pump-01: flow reads higher.",
+    step=Step.WATCH,
 )
 
 
@@ -92,6 +107,7 @@ def test_messages_that_the_bridge_refused_are_filtered_by_reason_too():
         (LETTER, "malformed (decode): JSON is malformed | weir/v1/demo/plant-1/pump-01/telemetry"),
         (msgspec.structs.replace(LETTER, payload=b"", replayed_us=NOON_US), "(malformed) was replayed"),
         (Gap("g", "demo", "plant-1", "pump-01", 0, 3, 9, GapPhase.MISSING, NOON_US), "missing: seq 3 to 9 (7)"),
+        (EVENT, "drift: pump-01: flow reads higher. (advised: watch)"),
         (LEDGER, "7 messages, 2 dead; 9 readings, 3 dead; unaccounted for: 0 and 1"),
         (Status("s", "demo", "plant-1", "pump-01", "online", retained=True, received_us=NOON_US), "online"),
         (report("sink", sink_lag_messages=1), "sink host:1: 1 measurements"),
@@ -101,6 +117,15 @@ def test_each_record_reads_as_one_line(record, expected):
     line = line_of(entry(record))
     assert expected in line
     assert "\n" not in line
+
+
+def test_a_command_in_the_log_reads_as_one():
+    line = line_of(entry(value=b'{"command":"pause"}', **{"operator-command": "1"}))
+    assert line.endswith('demo/pump-01 operator command {"command":"pause"}')
+
+
+def test_a_paused_score_says_so():
+    assert "0.000 none paused (alarm" in line_of(entry(score(value=0.0, state=ModelState.PAUSED)))
 
 
 def test_what_a_device_writes_cannot_steer_the_terminal():

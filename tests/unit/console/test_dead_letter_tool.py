@@ -243,3 +243,9 @@ def test_a_replay_says_what_it_sends_and_what_not():
         "not replayed: 1",
         "  2:2:0 (malformed): replayed already; --again sends it once more",
     ]
+
+
+def test_an_operator_s_command_is_not_replayed_but_given_again():
+    sent, (kept,) = plan([held(letter())], original(operator_command=b"1"), ROUTES, again=False)
+    assert sent == []
+    assert "weir model" in kept.why

@@ -11,6 +11,7 @@ from services.cli import app
 from services.evaluation.judge import Alarm, Pass, interval_of_difference, judge, run, windows_of
 from services.evaluation.report import to_html
 from services.evaluation.series import Row, Series, read_series
+from services.evaluation.spec_files import read_spec
 from services.runtime.errors import ConfigurationError
 from services.scoring import make_device_scorer
 from services.scoring.spec import DEFAULT_SPEC, ModelSpec
@@ -118,6 +119,36 @@ def test_without_labels_only_what_needs_none_is_said(tmp_path):
     unlabelled.write_text(path.read_text(encoding="utf-8").replace("anomaly", "spare"), encoding="utf-8")
     result = CliRunner().invoke(app, ["evaluate", str(unlabelled), "--ignore", "spare", "--model", "light"])
     assert "–" in result.stdout
+
+
+def test_the_command_runs_models_from_files_and_compares_them(tmp_path):
+    recordings = [str(written(tmp_path / f"pump{i}.csv", seed=i)) for i in range(2)]
+    (tmp_path / "trees.yaml").write_text(
+        "features: [level, change]\nscaler: min_max\nmodel: {name: half_space_trees, trees: 3}\nalarms_per_week: 9\n"
+    )
+    (tmp_path / "season.yml").write_text("{name: holt_winters, warm_up: 60}\n")
+    name, spec = read_spec(str(tmp_path / "trees.yaml"))
+    assert (name, spec.name, spec.alarms_per_week) == ("trees", "half_space_trees", 9.0)
+    told = ["evaluate", *recordings, "--model", str(tmp_path / "trees.yaml"), "--model", str(tmp_path / "season.yml")]
+    result = CliRunner().invoke(app, told, env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "F1 of trees less that of season" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{name: loda, cust: 3}", r"odd.yaml: .*loda has no parameter cust; it has: cuts, bins"),
+        ("- loda", r"odd.yaml: must be a mapping"),
+        ("{name: [", "odd.yaml"),
+        (None, "odd.yaml"),
+    ],
+)
+def test_a_model_s_file_that_does_not_fit_is_refused_and_says_why(tmp_path, text, hint):
+    if text is not None:
+        (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=hint):
+        read_spec(str(tmp_path / "odd.yaml"))
 
 
 def test_the_command_refuses_a_model_that_nobody_knows(tmp_path):

@@ -4,11 +4,32 @@ import random
 from collections.abc import Iterable, Iterator
 
 from services.scoring.device import DeviceScore, DeviceScorer
-from services.scoring.spec import ModelSpec
+from services.scoring.spec import MODELS, ModelSpec
 
 START_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
-MODELS = ("bands", "light", "gaussian", "half_space_trees")
+SPECS: dict[str, dict[str, object]] = {name: {"name": name} for name in MODELS} | {
+    "all features": {
+        "features": ["level", "change", "lags", {"name": "mean", "readings": 5}, "mean", "spread", "time_of_day"],
+        "scaler": "standard",
+        "model": "one_class_svm",
+    },
+    "min_max": {
+        "features": ["level", {"name": "spread", "readings": 10}, "time_of_week"],
+        "scaler": "min_max",
+        "model": {"name": "half_space_trees", "trees": 3, "height": 5, "window": 40},
+    },
+    "seasonal": {
+        "features": [{"name": "level", "within": 50}, "time_of_day"],
+        "model": {"name": "snarimax", "p": 2, "d": 1, "q": 1, "season": 6, "sp": 1, "sq": 1},
+    },
+    "trend and season": {"name": "holt_winters", "beta": 0.1, "gamma": 0.2, "season": 12},
+}
+"""Every model on offer, and pipelines that between them use every part."""
+
+
+def spec_of(name: str, **shared: float) -> ModelSpec:
+    return ModelSpec.parse(SPECS[name] | shared)
 
 
 class Feed:

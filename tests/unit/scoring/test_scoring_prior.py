@@ -89,3 +89,17 @@ def test_a_device_teaches_once_and_not_before_it_has_learnt_enough():
     tell(prior, [*noise(TEACHES_AFTER, 1), *noise(500, 2, mean=40.0)])
     assert len(prior.reaches["temperature"]) == 1
     assert 2.0 < prior.reaches["temperature"][0][1] < 5.0
+
+
+def test_a_sensor_that_is_made_to_learn_anew_while_it_still_teaches_goes_by_the_prior_again():
+    prior = taught_by(3)
+    device = DeviceScorer(DEFAULT_SPEC)
+    for i, value in enumerate(noise(150, 7)):
+        device.update(START_US + i * STEP_US, {"temperature": value}, prior=prior)
+    device.forget("temperature")
+    said = [
+        device.update(START_US + (150 + i) * STEP_US, {"temperature": value}, prior=prior)
+        for i, value in enumerate([*noise(60, 8), *noise(6, 9, mean=30.0)])
+    ]
+    assert {score.state for score in said} == {"learning"}
+    assert any(score.alarm_score >= 0.5 for score in said[60:])

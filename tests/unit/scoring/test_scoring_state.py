@@ -8,7 +8,7 @@ import river
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river.anomaly import LocalOutlierFactor
-from scoring_streams import MODELS, SECOND_US, START_US, Feed, noise, warm
+from scoring_streams import SECOND_US, SPECS, START_US, Feed, noise, spec_of, warm
 
 from services.scoring.device import DeviceScorer
 from services.scoring.spec import ModelSpec
@@ -24,11 +24,11 @@ def rough(rng: random.Random) -> float:
     return rng.choice([rng.gauss(0, 1), rng.gauss(0, 1), rng.gauss(0, 30), 3.0, -0.0, 5e-324, 1e300])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SPECS)
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32), cut=st.integers(0, 350))
 def test_a_restored_scorer_scores_the_same_for_ever(model, seed, cut):
-    spec, rng = ModelSpec(name=model, warm_up=60), random.Random(seed)
+    spec, rng = spec_of(model, warm_up=60), random.Random(seed)
     original, restored, now = DeviceScorer(spec), None, START_US
     for i in range(500):
         now += rng.choice([0, 1, 1, 1, 1, 7, 400]) * SECOND_US
@@ -72,9 +72,9 @@ def test_another_river_or_spec_is_unreadable():
         DeviceScorer.from_state(ModelSpec(), [state[0], "0.1.0", *state[2:]])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SPECS)
 def test_damage_is_unreadable_and_never_another_error(model):
-    spec, rng = ModelSpec(name=model), random.Random(7)
+    spec, rng = spec_of(model), random.Random(7)
     state = warm(1, spec, readings=300).scorer.to_state()
     refused = 0
     for _ in range(300):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from schemas.anomaly import Anomaly, AnomalyPhase
+from schemas.model_event import ModelEvent, ModelEventKind
 from schemas.telemetry import (
     Aggregate,
     Clean,
@@ -143,6 +144,23 @@ def ledger(**changed: Any) -> DeviceLedger:
             "readings_duplicates": 1,
             "dead_readings": {"out_of_range": 2},
             "missing_readings": 0,
+        }
+        | changed
+    )
+
+
+def model_event(**changed: Any) -> ModelEvent:
+    return ModelEvent(
+        **{
+            "id": f"acme/pump-1:@3:17:paused:{changed.get('sensor', '')}",
+            "kind": ModelEventKind.PAUSED,
+            "tenant": "acme",
+            "site": "berlin",
+            "device": "pump-1",
+            "device_type": "generic",
+            "sensor": "",
+            "event_us": AT_US,
+            "sentence": "pump-1 is paused until it is resumed.",
         }
         | changed
     )

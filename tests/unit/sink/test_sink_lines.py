@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from line_protocol import Point, parse
-from sink_records import AT_US, aggregate, anomaly, clean, gap, ledger, score
+from sink_records import AT_US, aggregate, anomaly, clean, gap, ledger, model_event, score
 
 from schemas.anomaly import AnomalyPhase
 from schemas.metrics import MetricPoint, ServiceMetrics
+from schemas.model_event import ModelEventKind, Step
 from schemas.reasons import Reason
 from schemas.telemetry import GapPhase, SensorScore
 from services.runtime.errors import Poison
@@ -280,3 +281,30 @@ def test_what_is_kept_of_the_series_is_bounded_and_changes_nothing():
     records = [clean(device=f"pump-{i % 5}", values={f"s{j}": 1.0 for j in range(i % 4)}) for i in range(40)]
     assert [bounded.clean(r) for r in records] == [unbounded.clean(r) for r in records]
     assert sum(map(len, bounded._prefixes.values())) <= 3
+
+
+def test_a_model_event_is_a_point_of_its_own_with_what_is_known_of_it(encoder: LineEncoder):
+    drift = model_event(
+        id="d", kind=ModelEventKind.DRIFT, sensor="flow", step=Step.WATCH, statistic=73.5, threshold=72.0, by='an "x"'
+    )
+    lines = encoder.model_event(drift)
+    assert lines.bucket == "telemetry_long"
+    [point] = points(lines)
+    assert point.tags == {**DEVICE, "sensor": "flow"}
+    assert point.fields == {
+        "kind": "drift",
+        "step": "watch",
+        "sentence": drift.sentence,
+        "device_type": "generic",
+        "by": 'an "x"',
+        "statistic": 73.5,
+        "threshold": 72.0,
+    }
+    assert 0 <= point.time - NS < 1000
+
+
+def test_events_of_one_moment_stay_apart_and_a_repeat_is_the_same_point(encoder: LineEncoder):
+    one, other = (encoder.model_event(model_event(id=name)).lines for name in ("a", "b"))
+    assert points(Lines("x", one))[0].tags == DEVICE
+    assert one != other
+    assert encoder.model_event(model_event(id="a")).lines == one

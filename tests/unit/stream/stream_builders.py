@@ -92,6 +92,13 @@ def message(
     return raw(payload, received=arrived, dup=dup, device=device, site=site, tenant=tenant)
 
 
+def command(body: Any, *, received: float = 0.0, device: str = "pump-1", key: bytes | None = None) -> RawRecord:
+    """An operator's command as `weir model` puts it into the log; `body` is bytes, or what becomes JSON."""
+    value = body if isinstance(body, bytes) else json.dumps(body).encode()
+    told = {headers.OPERATOR_COMMAND: b"1", headers.RECEIVED_AT: b"%d" % at(received)}
+    return RawRecord(0, f"acme/{device}".encode() if key is None else key, value, told)
+
+
 def replay(record: RawRecord, of: str, readings: str | None = None) -> RawRecord:
     """The record as `weir dead-letter replay` sends it again."""
     told = {headers.REPLAY_OF: of.encode()} | ({headers.REPLAY_READINGS: readings.encode()} if readings else {})

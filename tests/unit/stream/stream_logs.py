@@ -3,7 +3,7 @@
 import json
 
 from hypothesis import strategies as st
-from stream_builders import NOON_US, log, raw
+from stream_builders import NOON_US, command, log, raw
 
 from schemas import raw as headers
 from services.stream.arrival import RawRecord
@@ -56,6 +56,18 @@ _junk = st.fixed_dictionaries(
 _keys = st.sampled_from([b"", b"\xff/\xff", b"$/$", b"acme/$", b"acme/pump-0|10|0", b"no slash", b"acme/pump-1"])
 
 
+_said = st.fixed_dictionaries(
+    {"command": st.sampled_from(["pause", "resume", "re-baseline", "explode"])},
+    optional={"sensor": st.sampled_from([None, *SENSORS, "third"]), "for_s": st.sampled_from([1, 5, 60, -1])},
+)
+
+
+@st.composite
+def _commands(draw, received: int) -> RawRecord:
+    device = draw(st.sampled_from(["pump-0", "pump-1", "nobody"]))
+    return command(draw(_said), received=received, device=device)
+
+
 @st.composite
 def _records(draw, received: int, earlier: list[RawRecord]) -> RawRecord:
     kind = draw(st.integers(0, 19))
@@ -63,6 +75,8 @@ def _records(draw, received: int, earlier: list[RawRecord]) -> RawRecord:
         again = draw(st.sampled_from(earlier))
         marked = {headers.MQTT_DUP: draw(st.sampled_from([b"0", b"1"]))}
         return again._replace(headers=again.headers | marked)
+    if kind == 6:
+        return draw(_commands(received))
     payload = draw(_payloads)
     record = raw(
         payload if isinstance(payload, bytes) else json.dumps(payload).encode(),

@@ -16,6 +16,7 @@ from services.stream import recovery
 from services.stream.device import VERSION, UnreadableSnapshot, applied_of, read_snapshot, restore
 from services.stream.device_table import NOTHING_STORED, Restored
 from services.stream.device_types import load_device_types
+from services.stream.oversight import Oversight
 from services.stream.worker import Worker
 
 OF_MODELS = (topics.SCORES, topics.ANOMALIES)
@@ -67,7 +68,9 @@ def test_a_device_whose_models_learn_anew_keeps_all_else():
         kept, before = read_snapshot(key, device.snapshot()), read_snapshot(key, written)
         assert kept.scorer == DeviceScorer(types.of(key).model).to_state()
         assert applied_of(device.snapshot()) == applied_of(written)
-        assert msgspec.structs.replace(kept, scorer=None) == msgspec.structs.replace(before, scorer=None)
+        assert kept.oversight == Oversight(restarted=True), "an event will say so"
+        unlike = {"scorer": None, "oversight": None}
+        assert msgspec.structs.replace(kept, **unlike) == msgspec.structs.replace(before, **unlike)
 
 
 def test_the_worker_tells_once_whose_models_learn_anew():

@@ -283,7 +283,8 @@ def test_a_device_is_read_from_the_state_only_when_it_speaks():
     restored = pipeline(restored=state.read())
     assert len(restored) == 20
     restored.process(log([hello(7, 0.1)], start=20))
-    assert [change.key for change in restored.take_changes()] == [b"acme/pump-000007"]
+    devices = [change.key for change in restored.take_changes() if b"|" not in change.key]
+    assert devices == [b"acme/pump-000007"]
 
 
 def test_a_state_that_a_frozen_worker_overwrote_is_written_again():

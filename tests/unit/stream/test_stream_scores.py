@@ -8,9 +8,13 @@ import pytest
 from stream_builders import TEST_DATA, at, in_batches, log, message, only, pipeline, raw
 
 from schemas import topics
+from services.runtime.routes import load_routes
 from services.scoring.device import DeviceScorer
 from services.scoring.spec import MODELS, ModelSpec
 from services.stream.clock_rules import SECOND_US
+from services.stream.device_types import DeviceType, DeviceTypes
+from services.stream.metrics import PipelineCollector
+from services.stream.pipeline import PartitionPipeline
 
 
 def recording() -> list[tuple[str, int, float]]:
@@ -38,6 +42,16 @@ def test_a_recording_through_the_stream_gets_bit_for_bit_the_scores_of_the_score
         assert (score.event_us, score.score, score.alarm_score) == (event_us, expected.score, expected.alarm_score)
         assert (score.sensors, score.severity, score.state) == (expected.sensors, expected.severity, expected.state)
         assert score.progress == expected.progress
+
+
+def test_models_that_break_are_counted_and_shown():
+    diverging = ModelSpec.parse({"model": {"name": "snarimax", "p": 30, "learning_rate": 0.5}})
+    partition = PartitionPipeline(0, load_routes(None), DeviceTypes({"generic": DeviceType(model=diverging)}, []))
+    numbers = random.Random(3)
+    partition.process(log(message(i, i, flow=numbers.gauss(20, 1)) for i in range(900)))
+    assert partition.model_resets > 1
+    shown = {family.name: family.samples[0].value for family in PipelineCollector(lambda: [partition]).collect()}
+    assert shown["weir_stream_model_resets"] == partition.model_resets
 
 
 def test_what_is_out_of_order_is_scored_and_not_learnt():
