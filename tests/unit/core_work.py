@@ -45,6 +45,7 @@ from services.scoring.spec import MODELS, ModelSpec  # noqa: E402
 from services.stream.arrival import RawRecord  # noqa: E402
 from services.stream.device_types import DeviceType, DeviceTypes  # noqa: E402
 from services.stream.pipeline import PartitionPipeline  # noqa: E402
+from services.stream.window import pack_window  # noqa: E402
 from services.stream.windows import DeviceWindows  # noqa: E402
 
 START_US = 1_792_584_000_000_000
@@ -114,9 +115,12 @@ def show_windows(rows: list[dict[str, float]]) -> None:
             windows.close(newest_us, i, emitted)
     show(
         "windows",
-        [(e.sensor, e.start_us, e.window.pack(), e.window.std, e.window.quantiles.at(0.05, 0.5)) for e in emitted],
+        [
+            (e.sensor, e.start_us, pack_window(e.window, e.start_us), e.window.std, e.window.quantiles.at(0.05, 0.5))
+            for e in emitted
+        ],
     )
-    show("pages", {page_id: page.packed for page_id, page in windows.pages.items()})
+    show("pages", windows.take_changed())
     show("open", windows.pack_open())
 
 

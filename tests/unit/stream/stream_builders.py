@@ -23,6 +23,7 @@ from services.stream.device_table import NOTHING_STORED, Restored
 from services.stream.device_types import DeviceType, DeviceTypes, SensorType
 from services.stream.pipeline import Budgets, Output, PartitionPipeline
 
+WINDOW_FIELDS = ("count", "mean", "m2", "low", "high", "first", "first_us", "last", "last_us", "revision")
 NOON_US = 1_792_584_000_000_000
 SECOND_US = 1_000_000
 DAY_S = 86_400

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stream_builders import StateTopic, examples, feed, ledgers_add_up, log, message, pipeline
+from stream_builders import WINDOW_FIELDS, StateTopic, examples, feed, ledgers_add_up, log, message, pipeline
 
 from schemas import topics
 from services.scoring.device import DeviceScorer
@@ -79,8 +79,7 @@ def test_a_device_whose_models_learn_anew_keeps_all_else():
 
 def told(window: Window) -> list:
     """All that a window has to say."""
-    fields = [getattr(window, name) for name in Window.__slots__ if name != "quantiles"]
-    return [*fields, window.quantiles.levels, window.quantiles.turns]
+    return [*(getattr(window, name) for name in WINDOW_FIELDS), window.quantiles.levels, window.quantiles.turns]
 
 
 def test_the_worker_tells_once_whose_models_learn_anew():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stream_builders import examples
+from stream_builders import WINDOW_FIELDS, examples
 
 from services.stream.quantiles import BUFFER, Quantiles
 from services.stream.window import Window, pack_window, unpack_window
@@ -97,8 +97,8 @@ def test_nothing_is_lost_and_memory_is_logarithmic(count):
 
 def fields_of(window: Window) -> list:
     """All that is known of a window, to the sign of a zero."""
-    names = [name for name in Window.__slots__ if name != "quantiles"]
-    return [*(repr(getattr(window, name)) for name in names), repr(window.quantiles.levels), window.quantiles.turns]
+    told = [getattr(window, name) for name in WINDOW_FIELDS]
+    return [*map(repr, told), repr(window.quantiles.levels), window.quantiles.turns]
 
 
 told = st.floats(-1e6, 1e6) | st.integers(-300, 300).map(lambda tenths: tenths / 10) | st.sampled_from([0.0, -0.0])
