@@ -53,6 +53,13 @@ def build_sensor(spec: ModelSpec) -> SensorScorer:
 
 def _pipeline_view(pipeline: PipelineSpec) -> View:
     """A `PipelineView`, or the view that says the same in less time, where there is one."""
-    if pipeline.scaler.name == "unit" and (pipeline.model.name, pipeline.features) in _SHORT_WAYS:
-        return RiverView(pipeline.build().model)
-    return PipelineView(pipeline)
+    return RiverView(pipeline.build().model) if _has_short_way(pipeline) else PipelineView(pipeline)
+
+
+def may_break(spec: ModelSpec) -> bool:
+    """Whether the model is one that can break and begin anew; see `PipelineView`."""
+    return spec.pipeline is not None and not _has_short_way(spec.pipeline)
+
+
+def _has_short_way(pipeline: PipelineSpec) -> bool:
+    return pipeline.scaler.name == "unit" and (pipeline.model.name, pipeline.features) in _SHORT_WAYS

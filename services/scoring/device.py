@@ -8,7 +8,7 @@ import river
 import services.scoring.joint_state  # noqa: F401 - a joint scorer can be stored only once it is imported
 from schemas.anomaly import Culprit
 from schemas.telemetry import ModelState, SensorScore, Severity
-from services.scoring.build import build_sensor
+from services.scoring.build import build_sensor, may_break
 from services.scoring.calibration import WEEK_S, Budget, Quiet, score_of
 from services.scoring.joint import JointScorer
 from services.scoring.prior import TEACHES_AFTER, TypePrior
@@ -61,10 +61,11 @@ class DeviceScorer:
     shared out evenly among its sensors. The device is ready when any sensor is.
     """
 
-    __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_pupils", "_sensors", "_spec")
+    __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_may_break", "_pupils", "_sensors", "_spec")
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
+        self._may_break = may_break(spec)
         self._budget = Budget(spec.alarms_per_week)
         self._sensors: dict[str, SensorScorer] = {}
         self._joint = JointScorer() if spec.name == "bands" else None
@@ -92,11 +93,11 @@ class DeviceScorer:
                 if name not in known:
                     self._meet(values, prior)
                     break
-        before = 0 if self._spec.pipeline is None else self._resets(values)
+        before = self._resets(values) if self._may_break else 0
         score = self._judge(event_us, values, learn=learn, left_out=left_out, look_together=learn)
         if learn and prior is not None and self._pupils:
             self._teach(prior)
-        if self._spec.pipeline is None:
+        if not self._may_break:
             return score
         resets = self._resets(values) - before
         return score._replace(resets=resets) if resets else score
