@@ -16,7 +16,16 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from bench import report, stage_bridge, stage_end_to_end, stage_scoring, stage_sink, stage_state, stage_stream
+from bench import (
+    report,
+    stage_bridge,
+    stage_end_to_end,
+    stage_scale,
+    stage_scoring,
+    stage_sink,
+    stage_state,
+    stage_stream,
+)
 from bench.figures import Entry, Results, Run, entry, with_ratios
 from bench.plan import BRIDGE, QUICK, SINK, SLOW, WARM_EACH, WHOLE, Plan, rows, stream_rows
 from bench.processes import BENCH_PYTHON, ROOT, ContenderFailed
@@ -108,6 +117,12 @@ def measured(servers: Servers, plan: Plan, row: str, wanted: Collection[str]) ->
                 return {"weir": stage_end_to_end.measure(servers, plan.end_to_end)}
             except (ContenderFailed, OSError) as error:
                 say(f"end_to_end: {error}")
+                return {"weir": {"error": str(error)}}
+        case "scale":
+            try:
+                return {"weir": stage_scale.measure(servers, plan.scale_messages)}
+            except (ContenderFailed, OSError) as error:
+                say(f"scale: {error}")
                 return {"weir": {"error": str(error)}}
         case "state":
             by_devices = {f"{n}_{model}": stage_state.measure(n, model) for n, model in plan.state}

@@ -1,6 +1,7 @@
 """Kafka as the benchmark sees it: topics of one run, filled before and counted after."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -34,16 +35,29 @@ class RunTopics:
         for future in client.create_topics(asked).values():
             future.result(30)
 
-    def count(self, topic: str) -> int:
-        """Records on a topic."""
+    def ends(self, topic: str) -> dict[int, int]:
+        """Records on a topic, by partition."""
         name = self.settings.topic_prefix + topic
         try:
-            return sum(
-                self._reader.get_watermark_offsets(TopicPartition(name, partition), timeout=10)[1]
+            return {
+                partition: self._reader.get_watermark_offsets(TopicPartition(name, partition), timeout=10)[1]
                 for partition in range(PARTITIONS)
-            )
+            }
         except KafkaException:  # it has no leader yet
-            return 0
+            return dict.fromkeys(range(PARTITIONS), 0)
+
+    def count(self, topic: str) -> int:
+        """Records on a topic."""
+        return sum(self.ends(topic).values())
+
+    def members(self, group: str) -> list[int]:
+        """How many partitions each member of a group has."""
+        client = kafka.admin(self.settings)
+        try:
+            described = client.describe_consumer_groups([group], request_timeout=10)[group].result()
+        except KafkaException:  # the group has no coordinator yet
+            return []
+        return [len(member.assignment.topic_partitions) for member in described.members]
 
     def committed(self, group: str, topic: str) -> int:
         """Records of a topic that a group has committed."""
@@ -68,9 +82,19 @@ class RunTopics:
             future.exception(30)
 
 
-def fill(there: RunTopics, workload: Workload) -> None:
-    """Put the workload on telemetry.raw, as the bridge would."""
-    put(there, topics.RAW, map(_raw_record, workload.encoded))
+def fill(there: RunTopics, workload: Workload, per_second: float | None = None) -> None:
+    """Put the workload on telemetry.raw, as the bridge would: at once, or at a rate."""
+    records = map(_raw_record, workload.encoded)
+    put(there, topics.RAW, records if per_second is None else _paced(records, per_second))
+
+
+def _paced(records: Iterable[Filling], per_second: float) -> Iterator[Filling]:
+    began = time.monotonic()
+    for number, record in enumerate(records):
+        ahead_s = began + number / per_second - time.monotonic()
+        if ahead_s > 0.01:
+            time.sleep(ahead_s)
+        yield record
 
 
 def _raw_record(message: Message) -> Filling:

@@ -16,6 +16,7 @@ class Plan(NamedTuple):
     """How much of everything. `stream_devices`: each a row of its own, the first the stage's name alone.
 
     `slow_messages`: what a contender of `SLOW` gets of the stream's messages. `state`: devices and model.
+    `scale_messages`: of each row of `stage_scale`, after those of the warm-up.
     """
 
     messages: int
@@ -25,6 +26,7 @@ class Plan(NamedTuple):
     stream_contenders: tuple[str, ...]
     end_to_end: Extent
     state: tuple[tuple[int, str], ...]
+    scale_messages: int
 
 
 WHOLE: Final = Plan(
@@ -35,6 +37,7 @@ WHOLE: Final = Plan(
     stream_contenders=STREAM,
     end_to_end=Extent(flood_messages=100_000, hold_s=60.0, latency_s=60.0, devices=1_000),
     state=((10_000, "bands"), (100_000, "light")),
+    scale_messages=200_000,
 )
 QUICK: Final = Plan(
     messages=40_000,
@@ -44,6 +47,7 @@ QUICK: Final = Plan(
     stream_contenders=STREAM[:5],
     end_to_end=Extent(flood_messages=20_000, hold_s=10.0, latency_s=8.0, devices=500),
     state=((1_000, "bands"), (1_000, "light")),
+    scale_messages=20_000,
 )
 
 
@@ -59,4 +63,4 @@ def stream_rows(plan: Plan) -> list[tuple[str, str, int]]:
 def rows(plan: Plan) -> list[str]:
     """All rows, in order."""
     stream = [row for row, _, _ in stream_rows(plan)]
-    return [*stream, "mqtt_to_kafka", "kafka_to_influxdb", "end_to_end", "state", "scoring"]
+    return [*stream, "mqtt_to_kafka", "kafka_to_influxdb", "end_to_end", "scale", "state", "scoring"]

@@ -31,11 +31,13 @@ def render(results: Results, circumstances: str) -> str:
     """Tables of all rows that there are. `circumstances`: when and where they were measured."""
     parts = [circumstances]
     for row, stage in results.items():
-        if row in ("end_to_end", "state", "scoring"):
+        if row in ("end_to_end", "scale", "state", "scoring"):
             continue
         parts.append(f"### {title_of(row)}\n\n{_costs(stage)}")
     if "end_to_end" in results:
         parts.append("### End to end\n\n" + _end_to_end(results["end_to_end"]["weir"]))
+    if "scale" in results:
+        parts.append("### Scale\n\n" + _scale(results["scale"]["weir"]))
     if "state" in results:
         parts.append("### State\n\n" + _state(results["state"]["weir"]))
     if "scoring" in results:
@@ -93,6 +95,27 @@ def _end_to_end(figures: Mapping[str, Any]) -> str:
         + f"\n| all | {figures['cpu_s_per_million']} |",
     ]
     return "\n\n".join(parts)
+
+
+def _scale(figures: Mapping[str, Any]) -> str:
+    if "error" in figures:
+        return f"**Failed**: {figures['error']}"
+    rows = [
+        f"| {name.replace('_', ', ')} | {one['cpu_s_per_million']} | {one['per_s']:,}"
+        f" | {' / '.join(f'{share:.0%}' for share in one['share_of_cpu'])}"
+        f" | {' / '.join(map(str, one.get('partitions', [])))}"
+        f" | {' / '.join(f'{records:,}' for records in one.get('records_by_partition', []))} |"
+        for name, one in figures.items()
+        if "per_s" in one
+    ]
+    head = "| processes | CPU s per million messages | messages/s | CPU of each | partitions | records by partition |\n"
+    return (
+        head
+        + "|---|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + f"\n\nOne of two stream workers asked to leave under load: no partition stood still longer than"
+        f" {figures['rebalance']['longest_standstill_s']} s, and no message was worked off twice."
+    )
 
 
 _STATE: Final = {

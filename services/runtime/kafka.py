@@ -103,7 +103,8 @@ def consumer(settings: KafkaSettings, *, group: str, session_timeout_ms: int = 1
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": session_timeout_ms,
-            "heartbeat.interval.ms": session_timeout_ms // 4,
+            # A member learns of a rebalance by its next heartbeat, and partitions stand until it does.
+            "heartbeat.interval.ms": min(1_000, session_timeout_ms // 4),
             "fetch.message.max.bytes": 8 * 1024 * 1024,
             "queued.max.messages.kbytes": 32 * 1024,
         }

@@ -35,6 +35,15 @@ def test_the_agreed_stages_are_rows_of_each_plan(size):
     assert {"weir", "plain", "quix", "bytewax", "faust_documented"} <= set(size.stream_contenders)
 
 
+def test_scale_shows_how_the_work_is_shared_and_what_a_rebalance_costs():
+    stream = {"cpu_s_per_million": 90.0, "per_s": 4000, "share_of_cpu": [0.6, 0.4], "partitions": [3, 1]}
+    weir = {"stream_2": stream, "bridge_1": {**COST, "share_of_cpu": [1.0]}, "rebalance": {"longest_standstill_s": 1.5}}
+    page = report.render({"scale": {"weir": weir}}, "here")
+    assert "| stream, 2 | 90.0 | 4,000 | 60% / 40% | 3 / 1 |" in page
+    assert "no partition stood still longer than 1.5 s" in page
+    assert "**Failed**: it ended" in report.render({"scale": {"weir": {"error": "it ended"}}}, "here")
+
+
 def test_a_profile_counts_a_function_once_a_sample_however_deep_it_recurses():
     own, under = top(parse("main (a.py:1);walk (a.py:2);walk (a.py:3) 4\nmain (a.py:9) 1"))
     assert own == {"walk (a.py)": 4, "main (a.py)": 1}
