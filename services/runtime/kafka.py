@@ -72,10 +72,12 @@ def producer(
     linger_ms: float = 5.0,
     queue_messages: int = 100_000,
     queue_bytes: int = QUEUE_BYTES,
+    tell_only_failures: bool = False,
 ) -> Producer:
     """An idempotent producer.
 
-    `produce` raises BufferError at `queue_messages` or `queue_bytes`: poll, and stop reading meanwhile.
+    `produce` raises BufferError at `queue_messages` or `queue_bytes`: poll, and stop reading meanwhile. With
+    `tell_only_failures` a record that is durable calls nobody back.
     """
     return Producer(
         client_config(settings)
@@ -89,6 +91,7 @@ def producer(
             "queue.buffering.max.messages": queue_messages,
             "queue.buffering.max.kbytes": max(1, queue_bytes // 1024),
             "message.max.bytes": 8 * 1024 * 1024,
+            "delivery.report.only.error": tell_only_failures,
         }
     )
 

@@ -18,6 +18,8 @@ class LogWriter:
 
     def __init__(self, producer: Producer, prefix: str) -> None:
         self._producer = producer
+        self._produce = producer.produce
+        self._delivered = self._on_delivery
         self._prefix = prefix
         self._refused: str | None = None
         self._kafka = logging.Outage(log, "kafka_unavailable", "kafka_back")
@@ -34,9 +36,7 @@ class LogWriter:
         """
         while True:
             try:
-                self._producer.produce(
-                    self._prefix + topic, value, key, -1 if partition is None else partition, self._on_delivery
-                )
+                self._produce(self._prefix + topic, value, key, -1 if partition is None else partition, self._delivered)
             except BufferError:
                 self._producer.poll(0.1)
                 self._raise_refused()

@@ -34,14 +34,15 @@ class Arrival:
     person sent a dead letter's message again.
     """
 
-    __slots__ = ("buried", "received_us", "record", "replay", "seen_before")
+    __slots__ = ("buried", "headers", "offset", "received_us", "record", "replay", "seen_before", "value")
 
     def __init__(self, record: RawRecord) -> None:
         self.record = record
-        self.received_us = _received_us(record.headers)
+        self.offset, _, self.value, self.headers = record
+        self.received_us = _received_us(self.headers)
         self.seen_before: bool | None = None
         self.buried = 0
-        self.replay = replay_of(record.headers, self.received_us, record.value)
+        self.replay = replay_of(self.headers, self.received_us, self.value)
 
     @property
     def mqtt_topic(self) -> str:

@@ -5,6 +5,8 @@ A bad reading goes to the dead letter alone; its neighbours go on. Nothing here 
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from schemas.mqtt import SENSOR
 from schemas.reasons import Reason
 from services.stream.decoders import Element
@@ -27,7 +29,7 @@ class Rejected(NamedTuple):
     detail: str
 
 
-class Cleaned(NamedTuple):
+class Cleaned(msgspec.Struct, frozen=True, gc=False):
     """An element's good readings, its rejects, how many were duplicates, and which sensors are stuck.
 
     `older`: sensors of which a newer reading was seen before; they are not learnt.

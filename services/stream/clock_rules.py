@@ -22,6 +22,9 @@ MAX_AGE_US: Final = 7 * 86_400 * SECOND_US
 _YEAR_1971_US: Final = 365 * 86_400 * SECOND_US
 _YEAR_10000_US: Final = 253_402_300_800 * SECOND_US
 _LONGEST_TEXT: Final = 40
+# A member's name is looked up in its class each time, and takes as long as all else here.
+_DEVICE: Final = TimeSource.DEVICE
+_RECEIVED: Final = TimeSource.RECEIVED
 
 
 def event_time(sent: Any, received_us: int) -> tuple[int, TimeSource]:
@@ -34,12 +37,12 @@ def event_time(sent: Any, received_us: int) -> tuple[int, TimeSource]:
     (1700000000000000, <TimeSource.DEVICE: 'device'>)
     """
     if sent is None:
-        return received_us, TimeSource.RECEIVED
+        return received_us, _RECEIVED
     event_us = _by_magnitude(sent) if type(sent) is int else _to_us(sent)
     if event_us < _YEAR_1971_US:
         if event_us < 0:
             raise Poison(Reason.BAD_TIME, f"negative: {sent}")
-        return received_us, TimeSource.RECEIVED
+        return received_us, _RECEIVED
     lead_us = event_us - received_us
     if lead_us > MAX_LEAD_US:
         if event_us >= _YEAR_10000_US:
@@ -47,7 +50,7 @@ def event_time(sent: Any, received_us: int) -> tuple[int, TimeSource]:
         return received_us, TimeSource.RECEIVED_AHEAD
     if lead_us < -MAX_AGE_US:
         raise Poison(Reason.BAD_TIME, f"older than 7 days: {sent}")
-    return event_us, TimeSource.DEVICE
+    return event_us, _DEVICE
 
 
 def _by_magnitude(sent: int) -> int:

@@ -17,6 +17,7 @@ from services.runtime.errors import ConfigurationError, Poison
 from services.scoring.device import DeviceScorer
 from services.scoring.state import StateUnreadable
 from services.stream.anomalies import OpenAnomaly, Whose
+from services.stream.decoders import Decoder
 from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
 from services.stream.open_windows import FirstForm
@@ -102,6 +103,7 @@ class Device:
         "anomaly",
         "applied",
         "closed_us",
+        "decoder",
         "key",
         "key_bytes",
         "kind",
@@ -118,6 +120,7 @@ class Device:
         "site",
         "sites",
         "slot_end_us",
+        "topic",
         "whose",
         "windows",
     )
@@ -137,6 +140,10 @@ class Device:
         self.slot_end_us = 0
         """End of the ledger slot that `received_us` lies in."""
         self.ledger = Ledger()
+        self.topic = b""
+        """MQTT topic of its last message, as long as that was good: the next on it needs no other look."""
+        self.decoder: Decoder | None = None
+        """What reads the payloads on `topic`; None: that was not good, or none came since the device was loaded."""
         self.ledger_shown = 0
         """Messages received when the ledger was last published; not in the snapshot, as showing it changes nothing."""
         self.newest_us = 0

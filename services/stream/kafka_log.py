@@ -19,7 +19,7 @@ class KafkaLog:
     """See the module. One thread."""
 
     def __init__(self, settings: StreamSettings, health: Health, should_stop: Callable[[], bool]) -> None:
-        self.producer = kafka.producer(settings.kafka)
+        self.producer = kafka.producer(settings.kafka, tell_only_failures=True)
         self.consumer: Consumer | None = None
         self._prefix = settings.kafka.topic_prefix
         self._writer = LogWriter(self.producer, self._prefix)
@@ -30,12 +30,14 @@ class KafkaLog:
     def send(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         """See `Log.send`."""
         self._writer.send(topic, key, value, self._wait, partition=partition)
-        self._took()
+        if self._waits:
+            self._took()
 
     def flush(self) -> None:
         """See `Log.flush`; waits for an absent Kafka as long as the worker lives."""
         self._writer.flush(self._wait)
-        self._took()
+        if self._waits:
+            self._took()
 
     def commit(self, offsets: Mapping[int, int]) -> bool:
         """See `Log.commit`."""
@@ -53,9 +55,8 @@ class KafkaLog:
         return True
 
     def _took(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._health.has("kafka")
+        self._waits = False
+        self._health.has("kafka")
 
     def _wait(self) -> None:
         self._waits = True

@@ -2,7 +2,7 @@
 
 from collections import Counter as TopicCounts
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from operator import itemgetter
 
 from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -15,7 +15,7 @@ from schemas.telemetry import Gap
 from services.stream.ledger import Ledger
 from services.stream.pipeline import Output, PartitionPipeline
 
-_topic = attrgetter("topic")
+_topic = itemgetter(0)
 
 LAG = Gauge("weir_stream_lag_messages", "Raw records not yet processed. Rising: add a worker, or see why one is slow.")
 OUTPUTS = Counter("weir_stream_outputs_total", "Records published, by topic.", ["topic"])

@@ -47,6 +47,12 @@ MOST_READINGS: Final = 10_000
 """Of one message; each becomes records of its own, so that one message must not become a flood."""
 
 
+# A member's name is looked up in its class each time.
+_DEVICE: Final = TimeSource.DEVICE
+_new: Final = tuple.__new__
+"""Makes an `Output` at a third of what its own constructor takes."""
+
+
 class Output(NamedTuple):
     """One record to publish."""
 
@@ -130,20 +136,22 @@ class PartitionPipeline:
         """Take records in log order; returns what is to be published, in order."""
         out: list[Output] = []
         find = self._devices.find
+        totals = self.totals
         for record in batch:
             arrival = Arrival(record)
-            if raw.OPERATOR_COMMAND in record.headers:
+            if raw.OPERATOR_COMMAND in arrival.headers:
                 self._command(arrival, out)
                 continue
-            device, admitted = find(record.key, record.offset, arrival.received_us)
-            if record.offset <= device.applied:
+            offset, received_us = arrival.offset, arrival.received_us
+            device, admitted = find(record.key, offset, received_us)
+            if offset <= device.applied:
                 self.skipped += 1
                 continue
-            device.applied = record.offset
-            if arrival.received_us >= device.slot_end_us:
-                self._begin_slot(device, arrival.received_us, out)
+            device.applied = offset
+            if received_us >= device.slot_end_us:
+                self._begin_slot(device, received_us, out)
             device.ledger.received += 1
-            self.totals.received += 1
+            totals.received += 1
             oversight = device.oversight
             if oversight.pauses or oversight.restarted:
                 self._oversee(device, arrival, out)
@@ -190,19 +198,30 @@ class PartitionPipeline:
         return Output(topics.LEDGERS, device.key_bytes, ledger_record(self.partition, device))
 
     def _message(self, device: Device, arrival: Arrival, *, admitted: bool, out: list[Output]) -> None:
-        record = arrival.record
+        received_us, headers = arrival.received_us, arrival.headers
         try:
-            if arrival.received_us > device.received_us:
-                device.received_us = arrival.received_us
-            placed = self._place(device, arrival, admitted=admitted)
-            elements = DECODERS[placed.route.decoder].decode(record.value)
+            if received_us > device.received_us:
+                device.received_us = received_us
+            decoder = device.decoder
+            if (
+                decoder is None
+                or headers.get(raw.MQTT_TOPIC) != device.topic
+                or not admitted
+                or not received_us
+                or raw.REJECT in headers
+            ):
+                decoder = self._place(device, arrival, admitted=admitted)
+            elements = decoder.decode(arrival.value)
             _check_size(elements)
             if not self._is_repeat(device, arrival, elements):
-                self._elements(device, arrival, elements, out)
+                if len(elements) == 1:
+                    self._only_element(device, arrival, elements[0], out)
+                else:
+                    self._elements(device, arrival, elements, out)
                 return
         except Poison as poison:
             # Devices that were refused share this memory: the same bytes under another topic are no repeat.
-            identity = arrival.mqtt_topic.encode() + b" " + record.value
+            identity = arrival.mqtt_topic.encode() + b" " + arrival.value
             seen = device.recent_payloads.see(identity)
             if arrival.replay is not None or not (seen and arrival.is_marked_repeat):
                 self._bury_message(device, arrival, poison, out)
@@ -210,7 +229,9 @@ class PartitionPipeline:
         device.ledger.redelivered += 1
         self.totals.redelivered += 1
 
-    def _place(self, device: Device, arrival: Arrival, *, admitted: bool) -> Placed:
+    def _place(self, device: Device, arrival: Arrival, *, admitted: bool) -> Decoder:
+        """What reads the message; the device remembers its topic where nothing is wrong with it."""
+        device.decoder = None
         if not arrival.received_us:
             raise Poison(Reason.WRONG_SHAPE, "a raw record without the bridge's `received-at` header")
         placed = self._placed(arrival)
@@ -223,7 +244,9 @@ class PartitionPipeline:
             raise Poison(placed.reason, placed.detail)
         if not admitted:
             raise Poison(Reason.DEVICE_BUDGET, self._devices.why_refused(placed.tenant))
-        return placed
+        device.topic = arrival.headers[raw.MQTT_TOPIC]
+        device.decoder = decoder = DECODERS[placed.route.decoder]
+        return decoder
 
     def _placed(self, arrival: Arrival) -> Placed | Rejected:
         placed = self._routes.place(arrival.mqtt_topic)
@@ -242,6 +265,19 @@ class PartitionPipeline:
             arrival.is_marked_repeat or any(_tells_time(element, arrival.received_us) for element in elements)
         )
 
+    def _only_element(self, device: Device, arrival: Arrival, element: Element, out: list[Output]) -> None:
+        """What `_elements` does, for a message that has but one."""
+        mine, all_of_it = device.ledger, self.totals
+        if not self._element(device, arrival, element, 0, 0, out):
+            mine.redelivered += 1
+            all_of_it.redelivered += 1
+            return
+        entries = element.entries
+        mine.decoded += 1
+        mine.readings_decoded += entries
+        all_of_it.decoded += 1
+        all_of_it.readings_decoded += entries
+
     def _elements(self, device: Device, arrival: Arrival, elements: list[Element], out: list[Output]) -> None:
         index = readings = repeated = repeated_readings = 0
         for position, element in enumerate(elements):
@@ -253,8 +289,6 @@ class PartitionPipeline:
                     repeated += 1
                     repeated_readings += entries
             except Poison as poison:
-                if len(elements) == 1:
-                    raise
                 readings += entries
                 for rank, sensor in enumerate(_entries(element)):
                     self._bury_reading(device, arrival, sensor, index + rank, poison.reason, poison.detail, out)
@@ -325,12 +359,16 @@ class PartitionPipeline:
         if element.claims is not None:
             _check_claims(element.claims, device)
         bad_time: Poison | None = None
-        received_us, offset = arrival.received_us, arrival.record.offset
+        received_us, offset, seq = arrival.received_us, arrival.offset, element.seq
+        sequence = device.sequence
         try:
             event_us, source = event_time(element.ts, received_us)
         except Poison as poison:
-            bad_time, event_us, source = poison, device.sequence.high_us, TimeSource.DEVICE
-        seen = element.seq is not None and self._seen(device, arrival, element.seq, event_us, source, out)
+            bad_time, event_us, source = poison, sequence.high_us, _DEVICE
+        if seq is None or (source is _DEVICE and sequence.follows(seq, event_us)):
+            seen = False
+        else:
+            seen = self._seen(device, arrival, seq, event_us, source, out)
         if bad_time is not None and arrival.seen_before is None:
             # Without a time a number alone is no identity: only the same bytes are the same reading.
             arrival.seen_before = device.recent_payloads.see(arrival.record.value)
@@ -345,7 +383,7 @@ class PartitionPipeline:
             judged,
             event_us,
             in_order=in_order,
-            may_collide=element.seq is None and source is TimeSource.DEVICE,
+            may_collide=seq is None and source is _DEVICE,
             budget=self._sensors,
         )
         if cleaned.rejected:
@@ -360,8 +398,9 @@ class PartitionPipeline:
                 detail = "older than the correction horizon; the device type refuses late readings"
                 self._bury_reading(device, arrival, sensor, index + ranks[sensor], Reason.LATE, detail, out)
             values = {}
-        device.ledger.readings_stored += len(values)
-        self.totals.readings_stored += len(values)
+        stored = len(values)
+        device.ledger.readings_stored += stored
+        self.totals.readings_stored += stored
         duplicates = cleaned.duplicates
         if replay is not None:
             duplicates += element.entries - len(judged.values) - len(judged.odd or ())
@@ -377,7 +416,7 @@ class PartitionPipeline:
             record = clean_record(
                 device, identity, event_us, source, received_us, element, values, cleaned.stuck, late=late
             )
-            out.append(Output(topics.CLEAN, device.key_bytes, record))
+            out.append(_new(Output, (topics.CLEAN, device.key_bytes, record)))
         emitted: list[Emission] = []
         windows = device.windows
         if values and not late:
@@ -386,22 +425,22 @@ class PartitionPipeline:
             device.newest_us = event_us
             if event_us - ALLOWED_LATENESS_US >= windows.next_due_us:
                 windows.close(event_us, offset, emitted)
-            if device.sequence.holes:
+            if sequence.holes:
                 changes: list[RangeChange] = []
-                device.sequence.due(event_us - ALLOWED_LATENESS_US, changes)
+                sequence.due(event_us - ALLOWED_LATENESS_US, changes)
                 out += [Output(topics.GAPS, device.key_bytes, gap_record(device, change)) for change in changes]
         if emitted:
             self._aggregates(device, emitted, out)
         if values and not late and (replay is None or replay.readings is None):
             # Part of a message would hide the score of the whole, which stands at the same time.
-            self._score(device, identity, offset, event_us, element.seq, cleaned, out)
+            self._score(device, identity, offset, event_us, seq, cleaned, out)
         return True
 
     def _seen(
         self, device: Device, arrival: Arrival, seq: int, event_us: int, source: TimeSource, out: list[Output]
     ) -> bool:
         changes: list[RangeChange] = []
-        if source is TimeSource.DEVICE:
+        if source is _DEVICE:
             seen = device.sequence.see(seq, event_us, changes)
         else:
             # Without a clock of its own a device's repeat and its restarted counter look alike, but for the bytes.
@@ -440,8 +479,9 @@ class PartitionPipeline:
                 adoption = device.scorer.adoption(sensor)
                 event = model_events.regime_adopted(device, identity, sensor, event_us, adoption)
                 out.append(Output(topics.MODEL_EVENTS, device.key_bytes, event))
-        out.append(Output(topics.SCORES, device.key_bytes, score_record(device, identity, event_us, seq, scored)))
-        if not older and (device.anomaly is not None or scored.alarm_score >= ALARM_LINE):
+        record = score_record(device, identity, event_us, seq, scored)
+        out.append(_new(Output, (topics.SCORES, device.key_bytes, record)))
+        if not older and (device.anomaly is not None or record.alarm_score >= ALARM_LINE):
             device.anomaly, anomaly = anomalies.step(
                 device.anomaly, scored, event_us, device.whose, device.scorer.culprits, device.closed_us
             )
@@ -449,8 +489,9 @@ class PartitionPipeline:
                 if device.anomaly is None:
                     device.closed_us = event_us
                 out.append(Output(topics.ANOMALIES, device.key_bytes, anomaly))
-        if event_us >= oversight.watch.due_us and not older:
-            for hour in oversight.watch.look(event_us, values, scored.score):
+        watch = oversight.watch
+        if event_us >= watch.due_us and not older:
+            for hour in watch.look(event_us, values, record.score):
                 self._end_hour(device, identity, offset, event_us, hour, out)
 
     def _end_hour(
@@ -470,7 +511,7 @@ class PartitionPipeline:
 
     def _aggregates(self, device: Device, emitted: list[Emission], out: list[Output]) -> None:
         key = device.key_bytes
-        out += [Output(topics.AGGREGATES, key, aggregate_record(device, emission)) for emission in emitted]
+        out += [_new(Output, (topics.AGGREGATES, key, aggregate_record(device, one))) for one in emitted]
 
     # ------------------------------------------------------------------------------------------------- dead letters
 

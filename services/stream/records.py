@@ -4,6 +4,8 @@ The ids are made here. A record that comes again after a crash must be the same 
 when, or in which batch, it is made.
 """
 
+from typing import Final
+
 from schemas.telemetry import Aggregate, Clean, DeviceLedger, Gap, GapPhase, Score, TimeSource
 from services.scoring.device import DeviceScore
 from services.stream.decoders import Element
@@ -11,13 +13,15 @@ from services.stream.device import Device
 from services.stream.sequence import RangeChange
 from services.stream.windows import Emission
 
+_DEVICE: Final = TimeSource.DEVICE
+
 
 def identity_of(
     device: Device, element: Element, position: int, source: TimeSource, *, at: tuple[int, int], replayed: bool
 ) -> str:
     """The id of what one element of a message becomes. `at` is the message's partition and offset."""
     sent = "-" if element.ts is None else element.ts
-    if element.seq is None or source is not TimeSource.DEVICE or replayed:
+    if element.seq is None or source is not _DEVICE or replayed:
         # Messages about other sensors may share a time, a counter without a clock comes by each number again, and a
         # replay holds what its first time did not: where a record stands in the log tells them apart.
         return f"{device.key}:{sent}:@{at[0]}:{at[1]}:{position}"
@@ -38,39 +42,41 @@ def clean_record(
 ) -> Clean:
     """An element's good readings."""
     whose = device.whose
+    # In the order of the fields: by their names it takes twice as long.
     return Clean(
-        id=identity,
-        tenant=whose.tenant,
-        site=device.site,
-        device=whose.device,
-        device_type=whose.device_type,
-        event_us=event_us,
-        received_us=received_us,
-        time_source=source,
-        sent_ts=element.ts,
-        seq=element.seq,
-        values=values,
-        late=late,
-        stuck=stuck,
+        identity,
+        whose.tenant,
+        device.site,
+        whose.device,
+        whose.device_type,
+        event_us,
+        received_us,
+        source,
+        element.ts,
+        element.seq,
+        values,
+        late,
+        stuck,
     )
 
 
 def score_record(device: Device, identity: str, event_us: int, seq: int | None, scored: DeviceScore) -> Score:
     """How unusual an element's readings are."""
     whose = device.whose
+    score, alarm_score, severity, state, progress, sensors, _, _ = scored
     return Score(
-        id=identity,
-        tenant=whose.tenant,
-        site=device.site,
-        device=whose.device,
-        event_us=event_us,
-        seq=seq,
-        score=scored.score,
-        alarm_score=scored.alarm_score,
-        severity=scored.severity,
-        state=scored.state,
-        progress=scored.progress,
-        sensors=scored.sensors,
+        identity,
+        whose.tenant,
+        device.site,
+        whose.device,
+        event_us,
+        seq,
+        score,
+        alarm_score,
+        severity,
+        state,
+        progress,
+        sensors,
     )
 
 
@@ -81,24 +87,24 @@ def aggregate_record(device: Device, emission: Emission) -> Aggregate:
     version = f"p{window.count}" if provisional else str(window.revision)
     whose = device.whose
     return Aggregate(
-        id=f"{device.key}/{sensor}:{width_us}:{start_us}:{version}",
-        tenant=whose.tenant,
-        site=device.site,
-        device=whose.device,
-        sensor=sensor,
-        start_us=start_us,
-        width_us=width_us,
-        count=window.count,
-        mean=window.mean,
-        std=window.std,
-        min=window.low,
-        max=window.high,
-        p50=p50,
-        p95=p95,
-        first=window.first,
-        last=window.last,
-        revision=window.revision,
-        provisional=provisional,
+        f"{device.key}/{sensor}:{width_us}:{start_us}:{version}",
+        whose.tenant,
+        device.site,
+        whose.device,
+        sensor,
+        start_us,
+        width_us,
+        window.count,
+        window.mean,
+        window.std,
+        window.low,
+        window.high,
+        p50,
+        p95,
+        window.first,
+        window.last,
+        window.revision,
+        provisional,
     )
 
 

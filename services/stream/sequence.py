@@ -60,6 +60,15 @@ class Sequence(msgspec.Struct, array_like=True, gc=False):
     before: "Sequence | None" = None
     """The end of the epoch before this one."""
 
+    def follows(self, seq: int, event_us: int) -> bool:
+        """Take the number that is next; False: it is another, which `see` knows what to do with."""
+        high = self.high
+        if seq != high + 1 or high < 0:
+            return False
+        self.high = seq
+        self.high_us = event_us
+        return True
+
     def see(
         self, seq: int, event_us: int, changes: list[RangeChange], *, clocked: bool = True, repeated: bool = False
     ) -> Seen:
@@ -69,11 +78,9 @@ class Sequence(msgspec.Struct, array_like=True, gc=False):
         is newer than that of the highest. Not `clocked`: that time is the bridge's, so it is newer always; then a
         number that is missing fills its hole, and what has the bytes of a message seen before is `repeated`.
         """
-        high = self.high
-        if seq == high + 1 and high >= 0:
-            self.high = seq
-            self.high_us = event_us
+        if self.follows(seq, event_us):
             return Seen.NEW
+        high = self.high
         if self.before is not None and clocked and self._is_from_before(self.before, seq, event_us):
             return self.before._fill(seq, changes)  # noqa: SLF001 - another of its kind
         if high < 0:

@@ -81,15 +81,16 @@ class Worker:
         following = owned.following
         accepted: list[RawRecord] = []
         for record in records:
-            if record.offset < following:
+            offset = record.offset
+            if offset < following:
                 continue
-            if record.offset > following and not holes_are_real:
+            if offset > following and not holes_are_real:
                 if accepted:
                     # What came before the hole is good; the hole shows again at the head of the next batch.
                     break
-                raise Hole(partition, following, record.offset)
+                raise Hole(partition, following, offset)
             accepted.append(record)
-            following = record.offset + 1
+            following = offset + 1
         owned.following = following
         return accepted
 

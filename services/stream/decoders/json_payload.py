@@ -54,11 +54,12 @@ class JsonDecoder:
             typed = _decode_typed(payload)
         except msgspec.DecodeError:
             return _decode_patiently(payload)
-        if type(typed) is list:
-            if not typed:
-                raise Poison(Reason.WRONG_SHAPE, "an empty array")
-            return _usable([_from_typed(element) for element in typed])
-        return _usable([_from_typed(typed)])
+        if type(typed) is _Typed:
+            one = _from_typed(typed)
+            return [one] if one.broken is None else _usable([one])
+        if not typed:
+            raise Poison(Reason.WRONG_SHAPE, "an empty array")
+        return _usable([_from_typed(element) for element in typed])
 
 
 def _from_typed(typed: _Typed) -> Element:

@@ -74,6 +74,25 @@ def test_a_device_that_moves_to_another_site_takes_its_state_along():
     assert (window.site, window.count) == ("south", 2)
 
 
+def test_a_device_that_was_at_another_site_is_placed_again_when_it_is_back():
+    back = [message(0, 1, flow=1.0), message(1, 2, site="south", flow=2.0), message(2, 3, flow=3.0)]
+    assert [clean.site for clean in only(topics.CLEAN, outputs_of(*back))] == ["north", "south", "north"]
+    refused = raw(b"", site="south", received=1.0, extra={headers.REJECT: b"too_large"})
+    outputs = outputs_of(back[0], refused, back[2])
+    assert buried(outputs) == [(Reason.TOO_LARGE, None)]
+    assert [clean.site for clean in only(topics.CLEAN, outputs)] == ["north", "north"]
+
+
+def test_a_known_topic_saves_no_message_from_a_refusal():
+    good = message(0, 1, flow=1.0)
+    timeless = message(1, 2, flow=2.0)._replace(headers={headers.MQTT_TOPIC: good.headers[headers.MQTT_TOPIC]})
+    cut = raw(b"{", received=2.0, extra={headers.REJECT: b"too_large"})
+    anothers = message(3, 3, flow=3.0, device="pump-2")._replace(key=good.key)
+    outputs = outputs_of(good, timeless, message(1, 2, flow=2.0), cut, message(4, 3, flow=4.0), anothers)
+    assert [reason for reason, _ in buried(outputs)] == [Reason.WRONG_SHAPE, Reason.TOO_LARGE, Reason.UNROUTABLE]
+    assert cleaned(outputs) == [{"flow": 1.0}, {"flow": 2.0}, {"flow": 4.0}]
+
+
 # ------------------------------------------------------------------------------------------------------------ repeats
 
 
