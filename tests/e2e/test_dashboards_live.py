@@ -20,7 +20,7 @@ EMPTY_WHEN_ALL_IS_WELL = "Devices that do not add up"
 
 @pytest.fixture(scope="module")
 def shown(weir: Weir, labels: list) -> Weir:
-    """The pipeline after the replay, a message that is no JSON, one with a value that is no number, a gap in seq."""
+    """The pipeline after the replay, a message that is no JSON, a value that is no number, a gap in seq, a pause."""
     host, port = weir.stack.mqtt_address
     topic = "weir/v1/fault/plant-1/pump-01/telemetry"
     broken = [{"topic": topic, "payload": p, "qos": 1} for p in (b"no json", b'{"values": {"flow": "high"}}')]
@@ -34,10 +34,14 @@ def shown(weir: Weir, labels: list) -> Weir:
         for n, seq in enumerate((1, 5, 6))
     ]
     mqtt.multiple([*broken, *skips], hostname=host, port=port)
+    for command in ("pause", "resume"):
+        weir.command("model", command, "fault/pump-01", "--reason", "bearing changed")
     dead = "SELECT sum(stream_messages_dead_lettered_total) FROM pipeline"
     eventually(lambda: [r for r in weir.influx(dead) if r["sum"]], 60, "the dead letters are in the metrics")
     eventually(lambda: weir.influx("SELECT last(missing) FROM gaps"), 60, "the gap is stored")
     eventually(lambda: weir.influx("SELECT last(received) FROM ledger"), 60, "silent devices show their ledgers")
+    events = "SELECT kind FROM model_events"
+    eventually(lambda: len(weir.influx(events, "telemetry_long")) >= 2, 60, "pause and resume are stored")
     eventually(weir.sink_is_done, 60, "the sink has caught up")
     return weir
 

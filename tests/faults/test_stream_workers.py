@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
-from schemas import topics
+from schemas import raw, topics
 from services.runtime import kafka as clients
 from services.runtime.routes import load_routes
 from services.runtime.settings import KafkaSettings
@@ -61,7 +61,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Load(threading.Thread):
-    """Produces the messages at a steady rate: mostly good, some broken, late, repeated, or leaving a gap in seq."""
+    """Produces the messages at a steady rate: mostly good, some broken, late, repeated, or leaving a gap in seq.
+
+    A few are an operator's commands instead.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
         super().__init__(name="load")
@@ -97,18 +100,16 @@ class Load(threading.Thread):
             payload = b"{broken"
         elif draw < 0.004:
             payload = payload.replace(b'"level":', b'"level":null,"bad":"x","level2":')
-        self._producer.produce(
-            self._topic,
-            payload,
-            f"t/{device}".encode(),
-            number % DEVICES % 4,
-            headers=[
-                ("mqtt-topic", f"weir/v1/t/s/{device}/telemetry".encode()),
-                ("mqtt-dup", b"0"),
-                ("received-at", str(base_us + tick * 1_000_000 + 5_000).encode()),
-                ("route", b"telemetry"),
-            ],
-        )
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("mqtt-topic", f"weir/v1/t/s/{device}/telemetry".encode()),
+            ("mqtt-dup", b"0"),
+            ("received-at", str(base_us + tick * 1_000_000 + 5_000).encode()),
+            ("route", b"telemetry"),
+        ]
+        if 0.018 < draw < 0.0185 and tick:
+            payload = (b'{"command":"pause","for_s":20}', b'{"command":"re-baseline","sensor":"flow"}')[number % 2]
+            headers = [(raw.OPERATOR_COMMAND, b"1"), headers[2]]
+        self._producer.produce(self._topic, payload, f"t/{device}".encode(), number % DEVICES % 4, headers=headers)
 
 
 class Workers:
@@ -276,8 +277,8 @@ def one_plain_pass(
     for partition, messages in read_all(settings, topics.RAW).items():
         pipeline = PartitionPipeline(partition, load_routes(None), load_device_types(None))
         records = [RawRecord(m.offset(), m.key(), m.value(), dict(m.headers())) for m in messages]
-        for raw in records:
-            for topic, _, record in pipeline.process([raw]):
+        for record_in in records:
+            for topic, _, record in pipeline.process([record_in]):
                 value = _encode(record)
                 assert expected[topic].setdefault(record.id, value) == value
             ledgers |= {ledger.record.id: _encode(ledger.record) for ledger in pipeline.idle_ledgers(2**62)}
