@@ -49,7 +49,7 @@ class Codec:
 
 
 class _Fields:
-    """The class is stored as attributes, or paths of them."""
+    """A class that is stored as attributes, or paths of them."""
 
     def __init__(self, tag: str, fields: tuple[str, ...]) -> None:
         self.tag = tag
@@ -66,11 +66,8 @@ class _Fields:
     def learnt(self, thing: object) -> list[State]:
         """The tag, then the fields."""
         found: list[State] = [self.tag]
-        values: tuple[Any, ...]
-        if self.at_once is not None:
-            values = self.at_once(thing)
-        else:
-            values = tuple([getter(thing) for getter in self.getters])
+        at_once = self.at_once
+        values: tuple[Any, ...] = at_once(thing) if at_once else tuple([getter(thing) for getter in self.getters])
         for value in values:
             kind = type(value)
             if kind is float or kind is int or kind is bool:
