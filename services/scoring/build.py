@@ -53,7 +53,7 @@ def build_sensor(spec: ModelSpec) -> SensorScorer:
 
 def _pipeline_view(pipeline: PipelineSpec) -> View:
     """A `PipelineView`, or the view that says the same in less time, where there is one."""
-    return RiverView(pipeline.build().model) if _has_short_way(pipeline) else PipelineView(pipeline)
+    return RiverView(pipeline.build_model()) if _has_short_way(pipeline) else PipelineView(pipeline)
 
 
 def may_break(spec: ModelSpec) -> bool:

@@ -1,6 +1,7 @@
 """How a `JointScorer` is stored: its numbers as arrays of little-endian doubles, rows of the window in their order."""
 
 import struct
+from array import array
 
 from services.scoring.joint import MOST_SENSORS, WINDOW, JointScorer
 from services.scoring.state import Codec, State, StateUnreadable, encode, register, restore
@@ -13,10 +14,10 @@ def _encode_joint(joint: JointScorer) -> list[State]:
         [entry for row in joint.covariance for entry in row],
         [entry for row in joint.basis for entry in row],
         joint.older + joint.old,
-        [column[k] for k in range(WINDOW) for column in joint.window],
-        [column[k] for k in range(WINDOW) for column in joint.present],
+        _by_rows(joint.window),
+        _by_rows(joint.present),
     ]
-    arrays = [struct.pack(f"<{len(numbers)}d", *numbers) for numbers in flat]
+    arrays = [encode(array("d", numbers)) for numbers in flat]
     return [joint.names.copy(), joint.rows, joint.largest, encode(joint.record), encode(joint.pace), arrays]
 
 
@@ -47,6 +48,14 @@ def _restore_joint(joint: JointScorer, fields: object) -> None:
     joint.take_stock()
     restore(joint.record, record)
     restore(joint.pace, pace)
+
+
+def _by_rows(columns: list[list[float]]) -> list[float]:
+    count = len(columns)
+    numbers = [0.0] * (WINDOW * count)
+    for place, column in enumerate(columns):
+        numbers[place::count] = column
+    return numbers
 
 
 def _rows(numbers: list[float], width: int) -> list[list[float]]:

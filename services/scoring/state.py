@@ -5,35 +5,100 @@ object that a state names: the scorer is built from its spec first, then the fie
 """
 
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from services.scoring.state_errors import ModelNotRegistered, StateUnreadable
+
+__all__ = [
+    "Codec",
+    "ModelNotRegistered",
+    "State",
+    "StateUnreadable",
+    "encode",
+    "register",
+    "register_fields",
+    "require_registered",
+    "restore",
+]
 
 State: TypeAlias = Any
 """Nested lists of int, float, str, bytes, bool and None: what msgpack can carry, exactly."""
 
-_OBJECTS = "*"
-_PLAIN = "#"
+_OBJECTS: Final = "*"
+_PLAIN: Final = "#"
+_AS_IN_MEMORY: Final = "Hd" if sys.byteorder == "little" else ""
+"""Kinds of arrays that lie in memory as they are stored."""
 
 
-class StateUnreadable(ValueError):
-    """This state was written by another version or for another spec. Build the scorer anew from the log."""
-
-
-class ModelNotRegistered(TypeError):
-    """A model's class has no state encoding, so it can't be checkpointed. Register it in `river_state`."""
-
-
-class Codec(NamedTuple):
+class Codec:
     """How one class is stored: `encode(thing)` gives its fields, `restore(thing, fields)` puts them into a new one."""
 
-    tag: str
-    encode: Callable[[Any], list[State]]
-    restore: Callable[[Any, Sequence[State]], None]
+    def __init__(
+        self,
+        tag: str,
+        encode: Callable[[Any], list[State]],
+        restore: Callable[[Any, Sequence[State]], None],
+    ) -> None:
+        self.tag = tag
+        self.encode = encode
+        self.restore = restore
 
 
-_codecs: dict[type, Codec] = {}
+class _Fields:
+    """A class that is stored as attributes, or paths of them."""
+
+    def __init__(self, tag: str, fields: tuple[str, ...]) -> None:
+        self.tag = tag
+        self.getters: list[Any] = [attrgetter(field) for field in fields]
+        # One call for all of them is half of what they take; `attrgetter` gives a tuple from two on.
+        self.at_once: Any = attrgetter(*fields) if len(fields) > 1 else None
+        self.owners: list[Any] = []
+        self.names: list[str] = []
+        for field in fields:
+            owner, _, name = field.rpartition(".")
+            self.owners.append(attrgetter(owner) if owner else None)
+            self.names.append(name)
+
+    def learnt(self, thing: object) -> list[State]:
+        """The tag, then the fields."""
+        found: list[State] = [self.tag]
+        at_once = self.at_once
+        values: tuple[Any, ...] = at_once(thing) if at_once else tuple([getter(thing) for getter in self.getters])
+        for value in values:
+            kind = type(value)
+            if kind is float or kind is int or kind is bool:
+                found.append(value)
+            else:
+                found.append(encode(value))
+        return found
+
+    def put(self, thing: object, states: list[State]) -> None:
+        """Put a state's fields, which come after its tag, into a new `thing`."""
+        names = self.names
+        if len(states) - 1 != len(names):
+            raise StateUnreadable(f"{self.tag} has {len(names)} fields, not {len(states) - 1}")
+        for place, name in enumerate(names):
+            state = states[place + 1]
+            owner = self.owners[place]
+            whose = thing if owner is None else owner(thing)
+            current = getattr(whose, name)
+            kind = type(current)
+            if kind is float or kind is int or kind is bool:
+                if type(state) is not kind:
+                    raise StateUnreadable(f"{self.tag}: expected {kind.__name__}, not {type(state).__name__}")
+                setattr(whose, name, state)
+            else:
+                restored = _restored(current, state, self.tag)
+                if restored is not current:
+                    setattr(whose, name, restored)
+
+
+_codecs: Final[dict[type, Codec]] = {}
+_fields: Final[dict[type, _Fields]] = {}
 
 
 def register(kind: type, codec: Codec) -> None:
@@ -43,52 +108,56 @@ def register(kind: type, codec: Codec) -> None:
 
 def register_fields(kind: type, tag: str, *fields: str) -> None:
     """Allow `kind` to be stored as `fields`: attributes, or paths of them (`gaussian._var.mean.n`)."""
-    getters = [attrgetter(field) for field in fields]
-    owners = [(attrgetter(owner) if owner else None, name) for owner, _, name in (f.rpartition(".") for f in fields)]
+    _fields[kind] = _Fields(tag, fields)
 
-    def encode_fields(thing: Any) -> list[State]:
-        return [encode(getter(thing)) for getter in getters]
 
-    def restore_fields(thing: Any, states: Sequence[State]) -> None:
-        if len(states) != len(fields):
-            raise StateUnreadable(f"{tag} has {len(fields)} fields, not {len(states)}")
-        for state, getter, (owner, name) in zip(states, getters, owners, strict=True):
-            setattr(owner(thing) if owner else thing, name, _restored(getter(thing), state, tag))
-
-    register(kind, Codec(tag, encode_fields, restore_fields))
+def _is_registered(kind: type) -> bool:
+    return kind in _fields or kind in _codecs
 
 
 def require_registered(model: object) -> None:
     """Raise `ModelNotRegistered` unless `model` can be stored."""
-    if type(model) not in _codecs:
-        kind = type(model)
+    kind = type(model)
+    if not _is_registered(kind):
         raise ModelNotRegistered(f"no state encoding for {kind.__module__}.{kind.__qualname__}; see river_state")
 
 
 def encode(thing: Any) -> State:
     """What `thing` has learnt."""
-    codec = _codecs.get(type(thing))
+    kind = type(thing)
+    fields = _fields.get(kind)
+    if fields is not None:
+        return fields.learnt(thing)
+    codec = _codecs.get(kind)
     if codec is not None:
         return [codec.tag, *codec.encode(thing)]
-    if isinstance(thing, array):
-        return struct.pack(f"<{len(thing)}{thing.typecode}", *thing)
     if isinstance(thing, list):
-        if thing and type(thing[0]) in _codecs:
-            return [_OBJECTS, *map(encode, thing)]
+        if thing and _is_registered(type(thing[0])):
+            return [_OBJECTS, *[encode(each) for each in thing]]
         return [_PLAIN, *thing]
+    if isinstance(thing, array):
+        if thing.typecode in _AS_IN_MEMORY:
+            return thing.tobytes()
+        return struct.pack(f"<{len(thing)}{thing.typecode}", *thing)
     return thing
 
 
 def restore(thing: Any, state: State) -> None:
     """Put what `encode` gave for its like into `thing`, new from its spec; raises `StateUnreadable`."""
-    codec = _codecs[type(thing)]
-    if not isinstance(state, list) or not state or state[0] != codec.tag:
-        raise StateUnreadable(f"expected the state of a {codec.tag}")
-    codec.restore(thing, state[1:])
+    kind = type(thing)
+    fields = _fields.get(kind)
+    codec = _codecs[kind] if fields is None else None
+    tag = fields.tag if fields is not None else codec.tag if codec is not None else ""
+    if not isinstance(state, list) or not state or state[0] != tag:
+        raise StateUnreadable(f"expected the state of a {tag}")
+    if fields is not None:
+        fields.put(thing, state)
+    elif codec is not None:
+        codec.restore(thing, state[1:])
 
 
 def _restored(current: Any, state: State, where: str) -> Any:
-    if type(current) in _codecs:
+    if _is_registered(type(current)):
         restore(current, state)
         return current
     if isinstance(current, array):
@@ -101,21 +170,30 @@ def _restored(current: Any, state: State, where: str) -> Any:
 
 
 def _restored_array(current: "array[Any]", state: State, where: str) -> "array[Any]":
-    layout = f"<{len(current)}{current.typecode}"
-    if not isinstance(state, bytes) or len(state) != struct.calcsize(layout):
+    typecode = current.typecode
+    if not isinstance(state, bytes) or len(state) != len(current) * struct.calcsize(f"<{typecode}"):
         raise StateUnreadable(f"{where}: expected {len(current)} numbers")
-    return array(current.typecode, struct.unpack(layout, state))
+    if typecode in _AS_IN_MEMORY:
+        memoryview(current).cast("B")[:] = state
+        return current
+    return array(typecode, struct.unpack(f"<{len(current)}{typecode}", state))
 
 
 def _restored_list(current: list[Any], state: State, where: str) -> list[Any]:
     if not isinstance(state, list) or not state:
         raise StateUnreadable(f"{where}: expected a list")
-    kind, *items = state
+    kind = state[0]
+    items = state[1:]
     if kind == _OBJECTS and len(items) == len(current):
         for thing, item in zip(current, items, strict=True):
             restore(thing, item)
         return current
     fits = not current or len(items) == len(current)
-    if kind == _PLAIN and fits and all(type(item) in (int, float) for item in items):
-        return items
+    if kind == _PLAIN and fits:
+        for item in items:
+            if type(item) is not float and type(item) is not int:
+                fits = False
+                break
+        if fits:
+            return items
     raise StateUnreadable(f"{where}: expected {len(current)} entries")

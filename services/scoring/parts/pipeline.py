@@ -64,13 +64,17 @@ class PipelineSpec(msgspec.Struct, frozen=True):
                 raise InvalidSpec(f"model.features: {', '.join(twice)} twice")
             bounds |= feature.bounds
         part = find(Model, self.model.name, "model.model")
-        try:
-            model = self.model.build(part)
-        except ValueError as error:
-            raise InvalidSpec(f"model.model: {self.model.name}: {error}") from error
+        model = self.build_model()
         scaler = self.scaler.build(find(Scaler, self.scaler.name, "model.scaler"), bounds=bounds)
         settling = part.settling + 2 * int(dict(self.model.parameters).get("season", 0))
         return Pipeline(features, bounds, scaler, model, settling, part.is_share)
+
+    def build_model(self) -> Any:
+        """The model alone, which has learnt nothing."""
+        try:
+            return self.model.build(find(Model, self.model.name, "model.model"))
+        except ValueError as error:
+            raise InvalidSpec(f"model.model: {self.model.name}: {error}") from error
 
     def fingerprint(self) -> list[State]:
         """All of it, as a state can carry it."""
