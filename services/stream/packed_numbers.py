@@ -13,8 +13,7 @@ from typing import Final
 _DOUBLES: Final = 0xFF
 _MOST_DECIMALS: Final = 6
 _SCALES: Final[tuple[float, ...]] = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
-_LARGEST: Final = 2**53
-_FURTHEST: Final = 2.0**53
+_LARGEST: Final = 2.0**53
 """Below this a double is the whole number that it looks like."""
 _BASE_WIDTHS: Final[tuple[int, ...]] = (1, 2, 4, 8)
 _STEP_WIDTHS: Final[tuple[int, ...]] = (0, 1, 2, 4)
@@ -30,10 +29,14 @@ def pack_numbers(numbers: list[float]) -> bytes:
         if decimals > _MOST_DECIMALS:
             return _doubles(numbers)
         multiples = _multiples(numbers, _SCALES[decimals])
-    base = min(multiples)
-    highest = max(multiples)
+    base = highest = multiples[0]
+    for multiple in multiples:
+        if multiple < base:
+            base = multiple
+        elif multiple > highest:
+            highest = multiple
     furthest = highest - base
-    if furthest >= 0x1_0000_0000 or base <= -_LARGEST or highest >= _LARGEST:
+    if furthest >= 0x1_0000_0000:
         return _doubles(numbers)
     step = 0 if furthest == 0 else 1 if furthest < 0x100 else 2 if furthest < 0x10000 else 3
     wide = 0 if -0x80 <= base < 0x80 else 1 if -0x8000 <= base < 0x8000 else 2 if -(2**31) <= base < 2**31 else 3
@@ -77,7 +80,7 @@ def _multiples(numbers: list[float], scale: float) -> list[int] | None:
     multiples: list[int] = []
     for number in numbers:
         scaled = number * scale
-        if not -_FURTHEST < scaled < _FURTHEST:
+        if not -_LARGEST < scaled < _LARGEST:
             return None
         multiple = int(scaled - 0.5) if scaled < 0.0 else int(scaled + 0.5)
         if multiple / scale != number or (multiple == 0 and math.copysign(1.0, number) < 0.0):
