@@ -43,7 +43,7 @@ COMPILED = (
     "services.scoring.views.sequence",
     "services.scoring.views.spread",
     "services.scoring.views.view",
-    "services.stream.moments",
+    "services.stream.open_page",
     "services.stream.packed_numbers",
     "services.stream.pages",
     "services.stream.quantiles",

@@ -6,11 +6,10 @@ import msgspec
 
 
 class OpenWindows(msgspec.Struct, array_like=True):
-    """The device's sensors by number; its latest moments; and width, start and page of what was folded before them."""
+    """The device's sensors by number; and of each open window width, start and page."""
 
     names: tuple[str, ...]
-    moments: bytes
-    folded: list[tuple[int, int, bytes]]
+    pages: list[tuple[int, int, bytes]]
 
 
 FirstForm = list[tuple[int, int, dict[str, bytes]]]

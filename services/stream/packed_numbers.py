@@ -13,7 +13,7 @@ from typing import Final
 _DOUBLES: Final = 0xFF
 _MOST_DECIMALS: Final = 6
 _SCALES: Final[tuple[float, ...]] = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
-_LARGEST: Final = 2**53
+_LARGEST: Final = 2.0**53
 """Below this a double is the whole number that it looks like."""
 _BASE_WIDTHS: Final[tuple[int, ...]] = (1, 2, 4, 8)
 _STEP_WIDTHS: Final[tuple[int, ...]] = (0, 1, 2, 4)
@@ -22,22 +22,21 @@ _STEP_LETTERS: Final[tuple[str, ...]] = ("", "B", "H", "I")
 
 def pack_numbers(numbers: list[float]) -> bytes:
     """At least one finite number; `unpack_numbers` gives them again."""
-    if min(numbers) < -_LARGEST or max(numbers) > _LARGEST:
-        return _doubles(numbers)
-    # A list at a time: what the interpreter does for each number is most of what this costs.
-    for decimals in range(_fewest_decimals(numbers[0]), _MOST_DECIMALS + 1):
-        scale = _SCALES[decimals]
-        multiples = list(map(round, [number * scale for number in numbers]))
-        if [multiple / scale for multiple in multiples] == numbers:
-            break
-    else:
-        return _doubles(numbers)
-    base = min(multiples)
-    highest = max(multiples)
+    decimals = 0
+    multiples = _multiples(numbers, _SCALES[0])
+    while multiples is None:
+        decimals += 1
+        if decimals > _MOST_DECIMALS:
+            return _doubles(numbers)
+        multiples = _multiples(numbers, _SCALES[decimals])
+    base = highest = multiples[0]
+    for multiple in multiples:
+        if multiple < base:
+            base = multiple
+        elif multiple > highest:
+            highest = multiple
     furthest = highest - base
-    if furthest >= 0x1_0000_0000 or base <= -_LARGEST or highest >= _LARGEST:
-        return _doubles(numbers)
-    if 0.0 in numbers and any(number == 0.0 and math.copysign(1.0, number) < 0.0 for number in numbers):
+    if furthest >= 0x1_0000_0000:
         return _doubles(numbers)
     step = 0 if furthest == 0 else 1 if furthest < 0x100 else 2 if furthest < 0x10000 else 3
     wide = 0 if -0x80 <= base < 0x80 else 1 if -0x8000 <= base < 0x8000 else 2 if -(2**31) <= base < 2**31 else 3
@@ -76,11 +75,18 @@ def _doubles(numbers: list[float]) -> bytes:
     return b"\xff" + struct.pack(f"<{len(numbers)}d", *numbers)
 
 
-def _fewest_decimals(number: float) -> int:
-    for decimals, scale in enumerate(_SCALES):
-        if round(number * scale) / scale == number:
-            return decimals
-    return _MOST_DECIMALS + 1
+def _multiples(numbers: list[float], scale: float) -> list[int] | None:
+    """What these numbers are in parts of `scale`, if they are whole multiples of such a part."""
+    multiples: list[int] = []
+    for number in numbers:
+        scaled = number * scale
+        if not -_LARGEST < scaled < _LARGEST:
+            return None
+        multiple = int(scaled - 0.5) if scaled < 0.0 else int(scaled + 0.5)
+        if multiple / scale != number or (multiple == 0 and math.copysign(1.0, number) < 0.0):
+            return None
+        multiples.append(multiple)
+    return multiples
 
 
 def put_count(into: bytearray, count: int) -> None:

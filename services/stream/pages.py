@@ -122,11 +122,13 @@ _RECORD: Final = struct.Struct("<II")
 class Shelf:
     """Pages of one width, the oldest first, in one piece of memory: a device has 78 of them, and most are small."""
 
-    __slots__ = ("packed", "width_us")
+    __slots__ = ("_newest", "packed", "width_us")
 
     def __init__(self, width_us: int) -> None:
         self.width_us = width_us
         self.packed = bytearray()
+        self._newest = -1
+        """Number since 1970 of the newest window that was ever put here."""
 
     def starts(self) -> list[int]:
         """Where the pages' windows begin, in order."""
@@ -149,9 +151,15 @@ class Shelf:
 
     def put(self, start_us: int, page: bytes) -> None:
         """Keep a page, in the place of the one that was there."""
+        turn = start_us // self.width_us
+        if turn > self._newest:
+            self._newest = turn
+            self.packed += _RECORD.pack(turn, len(page))
+            self.packed += page
+            return
         at, length = self._find(start_us)
         end = at if length < 0 else at + _RECORD.size + length
-        self.packed[at:end] = _RECORD.pack(start_us // self.width_us, len(page)) + page
+        self.packed[at:end] = _RECORD.pack(turn, len(page)) + page
 
     def drop_oldest(self) -> None:
         """Forget the oldest page."""

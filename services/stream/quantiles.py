@@ -6,6 +6,7 @@ cancel. A level's collapses move a rank by at most count / 64 in all, hence the 
 `count / 64 * ceil(log2(count / 64))` on a rank.
 """
 
+from array import array
 from typing import Final
 
 BUFFER: Final = 64
@@ -16,29 +17,37 @@ class Quantiles:
 
     __slots__ = ("levels", "turns")
 
-    def __init__(self, levels: list[list[float]] | None = None, turns: int = 0) -> None:
-        self.levels: list[list[float]] = [[]] if levels is None else levels
+    def __init__(self, levels: "list[array[float]] | None" = None, turns: int = 0) -> None:
+        self.levels: list[array[float]] = [array("d")] if levels is None else levels
         self.turns = turns
         """Bit i: which half of level i stays at its next collapse."""
 
     def add(self, value: float) -> None:
         """Take one value."""
-        level = self.levels[0]
-        if len(level) >= BUFFER:
-            self._collapse(0)
+        self.take(array("d", (value,)))
+
+    def take(self, values: "array[float]") -> None:
+        """Take values, in the order in which they came."""
+        at = 0
+        while at < len(values):
             level = self.levels[0]
-        level.append(value)
+            room = BUFFER - len(level)
+            if room == 0:
+                self._collapse(0)
+                continue
+            level += values[at : at + room]
+            at += room
 
     def _collapse(self, index: int) -> None:
         levels = self.levels
         if index + 1 == len(levels):
-            levels.append([])
+            levels.append(array("d"))
         elif len(levels[index + 1]) > BUFFER - BUFFER // 2:
             self._collapse(index + 1)
         offset = self.turns >> index & 1
         self.turns ^= 1 << index
-        levels[index + 1] += sorted(levels[index])[offset::2]
-        levels[index] = []
+        levels[index + 1] += array("d", sorted(levels[index])[offset::2])
+        levels[index] = array("d")
 
     def at(self, *shares: float) -> list[float]:
         """The values at these shares (0..1) of the sorted whole, interpolated between neighbours as numpy's default."""

@@ -7,7 +7,7 @@ that told of them together have in common, and a block of its own numbers.
 
 import math
 import struct
-from collections.abc import Sequence
+from array import array
 from typing import Final, NamedTuple
 
 from services.stream.packed_numbers import Reader, pack_numbers, packed_length, put_count, unpack_numbers
@@ -41,37 +41,35 @@ class Window:
 
     def add(self, event_us: int, value: float) -> None:
         """Take one reading."""
-        self.take((event_us,), (value,))
+        self.take(event_us, value, event_us, value, array("d", (value,)))
 
-    def take(self, times_us: Sequence[int], values: Sequence[float]) -> None:
-        """Take readings (one or more), in the order in which they came."""
-        earliest_us, latest_us = min(times_us), max(times_us)
+    def take(self, earliest_us: int, earliest: float, latest_us: int, latest: float, values: "array[float]") -> None:
+        """Take readings (one or more) in the order in which they came; the first and the last of them by event time."""
         if self.count == 0 or earliest_us < self.first_us:
             self.first_us = earliest_us
-            self.first = values[times_us.index(earliest_us)]
+            self.first = earliest
         if self.count == 0 or latest_us >= self.last_us:
             self.last_us = latest_us
-            self.last = values[len(times_us) - 1 - times_us[::-1].index(latest_us)]
+            self.last = latest
         self._measure(values)
-        level = self.quantiles.levels[0]
-        if len(level) + len(values) <= BUFFER:
-            level.extend(values)
-        else:
-            for value in values:
-                self.quantiles.add(value)
+        self.quantiles.take(values)
 
-    def _measure(self, values: Sequence[float]) -> None:
+    def _measure(self, values: "array[float]") -> None:
         count = self.count
         mean, m2 = self.mean, self.m2
-        for value in values:
+        low, high = self.low, self.high
+        for value in values.tolist():
             count += 1
             delta = value - mean
             mean = mean + delta / count
             m2 += delta * (value - mean)
+            if value < low:
+                low = value
+            if value > high:
+                high = value
         self.count = count
         self.mean, self.m2 = mean, m2
-        self.low = min(self.low, *values)
-        self.high = max(self.high, *values)
+        self.low, self.high = low, high
 
     @property
     def std(self) -> float:
@@ -92,15 +90,15 @@ def pack_window(window: Window, start_us: int) -> PackedWindow:
     count = window.count
     put_count(head, count)
     levels = window.quantiles.levels
-    values = levels[0]
+    values = levels[0].tolist()
     other = 0
     if count <= BUFFER:
         if not _same(window.first, values[0]):
             other = _OTHER_FIRST
-            values = [*values, window.first]
-        if not _same(window.last, levels[0][-1]):
+            values.append(window.first)
+        if not _same(window.last, values[count - 1]):
             other |= _OTHER_LAST
-            values = [*values, window.last]
+            values.append(window.last)
     put_count(head, window.revision << 2 | other)
     put_count(head, window.first_us - start_us)
     if count > 1:
@@ -132,9 +130,9 @@ def unpack_window(packed: PackedWindow, start_us: int) -> Window:
         values = unpack_numbers(block, 0, count + others)
         last = values[-1] if told & _OTHER_LAST else values[count - 1]
         first = values[count] if told & _OTHER_FIRST else values[0]
-        values = values[:count]
-        window._measure(values)  # noqa: SLF001 - its own module
-        window.quantiles.levels[0] = values
+        kept = array("d", values[:count])
+        window._measure(kept)  # noqa: SLF001 - its own module
+        window.quantiles.levels[0] = kept
         window.first, window.last = first, last
     else:
         window.count = count
@@ -146,7 +144,7 @@ def unpack_window(packed: PackedWindow, start_us: int) -> Window:
         levels = []
         at = _ENDS
         for length in lengths:
-            levels.append(numbers[at : at + length])
+            levels.append(array("d", numbers[at : at + length]))
             at += length
         window.quantiles = Quantiles(levels, turns)
     window.first_us, window.last_us = first_us, last_us
@@ -198,7 +196,7 @@ def unpack_first_form(packed: bytes) -> Window:
     at += depth
     levels = []
     for length in lengths:
-        levels.append(list(struct.unpack_from(f"<{length}d", packed, at)))
+        levels.append(array("d", struct.unpack_from(f"<{length}d", packed, at)))
         at += 8 * length
     window.quantiles = Quantiles(levels, turns)
     return window

@@ -4,15 +4,14 @@ A window is open until the watermark (the device's newest event time less the al
 is emitted and kept, packed, on a *page* (all sensors of one window) until the correction horizon has passed. A reading
 that comes within the horizon corrects its window, which is emitted again with the next revision.
 
-Open windows are not kept as such: the device's latest moments are, once for all widths, and a window is made of those
-in it when it closes. Where `FOLDED_AFTER` moments wait, the first of them go, in the order of the log, into packed
-windows, which are thus what they would be had each reading been added as it came.
+Open windows wait as rows of values (`open_page`), packed only when they close and into snapshots.
 """
 
+from array import array
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from services.stream.moments import Head, Moment, by_sensor, following, heads, pack_moments, put_moment, unpack_moments
+from services.stream.open_page import OpenPage
 from services.stream.open_windows import FirstForm, OpenWindows, read_open, write_open
 from services.stream.pages import Page, PageId, Parts, Shelf, join, read_page, split, write_page
 from services.stream.window import Window, pack_window, unpack_first_form, unpack_window
@@ -26,15 +25,7 @@ HORIZON_US: Final = {
 }
 """Window width -> how long after its end (by the watermark) a window is still corrected."""
 WIDTHS: Final = tuple(HORIZON_US)
-FOLDED_AFTER: Final = 64
-"""Moments that wait, in memory and in each snapshot. Fewer are less of both, and more work: the open windows are
-unpacked and packed again each time."""
-FOLDED_AT_LEAST: Final = 32
-"""Moments that are folded at a time."""
-
 NEVER: Final = 2**62
-_SHORTEST_US: Final = 10 * SECOND_US
-_ALL_WIDTHS: Final = 0b111
 
 
 class Emission(NamedTuple):
@@ -53,13 +44,11 @@ class DeviceWindows:
     __slots__ = (
         "_apart",
         "_changed",
+        "_current",
         "_expired",
-        "_folded",
-        "_held",
-        "_log",
-        "_longer_due_us",
         "_names",
-        "_settled",
+        "_open",
+        "_ordinals",
         "_shelves",
         "next_due_us",
     )
@@ -69,15 +58,11 @@ class DeviceWindows:
         """When the watermark reaches this, `close` has something to do: an open window's end, a page's horizon."""
         self._names: tuple[str, ...] = ()
         """The device's sensors, in the order in which they were first aggregated."""
-        self._log = bytearray()
-        self._held = 0
-        """Moments in the log."""
-        self._settled = 0
-        """So many bytes of the log are moments whose shortest windows are closed, and the others of which end ..."""
-        self._longer_due_us = NEVER
-        """... from here on."""
-        self._folded: dict[PageId, bytes] | None = None
-        """Open windows' earlier part."""
+        self._ordinals: tuple[int, ...] = ()
+        """0, 1, 2 ...: one for each name."""
+        self._open: list[OpenPage] = []
+        self._current: tuple[OpenPage, OpenPage, OpenPage] | None = None
+        """Those that took the last moment that was not late, the shortest first."""
         self._shelves: tuple[Shelf, Shelf, Shelf] | None = None
         self._apart: dict[PageId, Page] | None = None
         """Pages that were written after the snapshot that this device was restored from, as they stand there."""
@@ -95,42 +80,55 @@ class DeviceWindows:
         `newest_us` is the device's newest event time before this moment. Windows past their horizon are left alone.
         """
         watermark_us = newest_us - ALLOWED_LATENESS_US
-        if event_us >= watermark_us:
-            end_us = event_us - event_us % _SHORTEST_US + _SHORTEST_US
-            if end_us < self.next_due_us:
-                self.next_due_us = end_us
-            self._put(_ALL_WIDTHS, event_us, values)
-            return
-        counts = 0
+        current = self._current
+        if current is not None:
+            shortest, middle, longest = current
+            # The shortest lies within the others: where it is open, they are.
+            if shortest.start_us <= event_us < shortest.end_us and shortest.end_us > watermark_us:
+                sensors = self._sensors_of(values)
+                row = array("d", values.values())
+                shortest.add(event_us, sensors, row)
+                middle.add(event_us, sensors, row)
+                longest.add(event_us, sensors, row)
+                return
+        pages: list[OpenPage] = []
         for index, width_us in enumerate(WIDTHS):
             start_us = event_us - event_us % width_us
             end_us = start_us + width_us
             if end_us > watermark_us:
-                counts |= 1 << index
-                if end_us < self.next_due_us:
-                    self.next_due_us = end_us
+                page = self._open_page(width_us, start_us)
+                page.add(event_us, self._sensors_of(values), array("d", values.values()))
+                pages.append(page)
             elif end_us + HORIZON_US[width_us] > watermark_us:
                 self._correct(index, start_us, event_us, values, offset, emitted)
-        if counts:
-            self._put(counts, event_us, values)
+        if len(pages) == len(WIDTHS):
+            self._current = (pages[0], pages[1], pages[2])
 
-    def _put(self, widths: int, event_us: int, values: dict[str, float]) -> None:
-        if self._held >= FOLDED_AFTER:
-            self._fold()
-        shape = tuple(values)
-        numbers = None
-        if shape != self._names and shape != self._names[: len(shape)]:
-            found = tuple([self._number_of(name) for name in shape])
-            if found != tuple(range(len(found))):
-                numbers = found
-        put_moment(self._log, widths, Moment(event_us, numbers, tuple(values.values())))
-        self._held += 1
+    def _open_page(self, width_us: int, start_us: int) -> OpenPage:
+        for page in self._open:
+            if page.start_us == start_us and page.width_us == width_us:
+                return page
+        page = OpenPage(width_us, start_us)
+        self._open.append(page)
+        if page.end_us < self.next_due_us:
+            self.next_due_us = page.end_us
+        return page
+
+    def _sensors_of(self, values: dict[str, float]) -> tuple[int, ...]:
+        """The numbers of these sensors."""
+        names = tuple(values)
+        if names == self._names:
+            return self._ordinals
+        return tuple([self._number_of(name) for name in names])
 
     def _number_of(self, name: str) -> int:
-        names = self._names
-        if name not in names:
-            names = self._names = _shared((*names, name))
-        return names.index(name)
+        if name not in self._names:
+            self._take_names((*self._names, name))
+        return self._names.index(name)
+
+    def _take_names(self, names: tuple[str, ...]) -> None:
+        self._names = _shared(names)
+        self._ordinals = _ordinals(len(names))
 
     def _correct(
         self,
@@ -164,150 +162,56 @@ class DeviceWindows:
     def close(self, newest_us: int, offset: int, emitted: list[Emission]) -> None:
         """Close what the watermark has reached, in the order of ends, and forget what is past its horizon."""
         watermark_us = newest_us - ALLOWED_LATENESS_US
-        due: dict[tuple[int, int], list[Head]] = {}
-        for width_us, start_us in self._folded or ():
-            if start_us + width_us <= watermark_us:
-                due[start_us + width_us, width_us] = []
-        next_due_us = self._look_for_due(watermark_us, due)
-        for end_us, width_us in sorted(due):
-            self._close(width_us, end_us - width_us, due[end_us, width_us], offset, emitted)
-        if due and self._settled == 0:
-            self._drop_closed()
-        self.next_due_us = next_due_us
+        due = [page for page in self._open if page.end_us <= watermark_us]
+        if due:
+            self._open = [page for page in self._open if page.end_us > watermark_us]
+            self._current = None
+            due.sort(key=_turn)
+            for page in due:
+                self._close(page, offset, emitted)
+        self.next_due_us = NEVER
+        for page in self._open:
+            if page.end_us < self.next_due_us:
+                self.next_due_us = page.end_us
         self._expire(watermark_us)
-        for width_us, start_us in self._folded or ():
-            self.next_due_us = min(self.next_due_us, start_us + width_us)
 
-    def _look_for_due(self, watermark_us: int, due: dict[tuple[int, int], list[Head]]) -> int:
-        """Find the moments of windows that end; returns when the next one does."""
-        log = self._log
-        if watermark_us >= self._longer_due_us:
-            self._settled, self._longer_due_us = 0, NEVER
-        settled, longer_due_us, next_due_us = self._settled, self._longer_due_us, NEVER
-        settling, closed = True, False
-        for head in heads(log, settled):
-            at, _, widths, event_us = head
-            if event_us >= watermark_us and widths == _ALL_WIDTHS:
-                settling = False
-                end_us = event_us - event_us % _SHORTEST_US + _SHORTEST_US
-                if end_us < next_due_us:
-                    next_due_us = end_us
-                continue
-            left = widths
-            for index, width_us in enumerate(WIDTHS):
-                if widths >> index & 1:
-                    end_us = event_us - event_us % width_us + width_us
-                    if end_us <= watermark_us:
-                        due.setdefault((end_us, width_us), []).append(head)
-                        left &= ~(1 << index)
-                    elif end_us < next_due_us:
-                        next_due_us = end_us
-            if left != widths:
-                log[at] = left
-                closed = closed or not left
-            settling = settling and not left & 1
-            if settling:
-                settled = following(log, at)
-                if next_due_us < longer_due_us:
-                    longer_due_us = next_due_us
-        self._settled, self._longer_due_us = (0, NEVER) if closed else (settled, longer_due_us)
-        return min(next_due_us, longer_due_us)
-
-    def _close(self, width_us: int, start_us: int, moments: list[Head], offset: int, emitted: list[Emission]) -> None:
-        windows = self._made_of((width_us, start_us), moments)
-        if self._folded is not None:
-            self._folded.pop((width_us, start_us), None)
-            self._folded = self._folded or None
+    def _close(self, page: OpenPage, offset: int, emitted: list[Emission]) -> None:
+        width_us, start_us = page.width_us, page.start_us
         if self._is_ahead((width_us, start_us), offset):
             return  # A replay: this page was written, and what it says was published, before the crash.
         names = self._names
         parts: Parts = {}
-        for number, window in windows.items():
+        for number, window in page.windows().items():
             emitted.append(Emission(names[number], width_us, start_us, window))
             parts[number] = pack_window(window, start_us)
         self._keep(WIDTHS.index(width_us), start_us, join(parts), offset)
-
-    def _made_of(self, page_id: PageId, moments: list[Head]) -> dict[int, Window]:
-        """The window's folded part and these moments, by sensor, in the order in which the sensors came."""
-        folded = None if self._folded is None else self._folded.get(page_id)
-        start_us = page_id[1]
-        windows: dict[int, Window] = {}
-        if folded is not None:
-            for number, packed in split(folded).items():
-                windows[number] = unpack_window(packed, start_us)
-        if moments:
-            for number, (times_us, values) in by_sensor(self._log, moments).items():
-                window = windows.get(number)
-                if window is None:
-                    window = windows[number] = Window()
-                window.take(times_us, values)
-        return windows
-
-    def _drop_closed(self) -> None:
-        """Leave out the moments whose windows are all closed."""
-        log, kept = self._log, bytearray()
-        held = 0
-        for at, _, widths, _ in heads(log):
-            if widths:
-                kept += log[at : following(log, at)]
-                held += 1
-        self._log, self._held = kept, held
-
-    def _fold(self) -> None:
-        """Put the first moments into packed windows: those whose shortest are closed, else all."""
-        end = count = 0
-        for at, _, widths, _ in heads(self._log):
-            if widths & 1:
-                break
-            end = following(self._log, at)
-            count += 1
-        if count < FOLDED_AT_LEAST:
-            end, count = len(self._log), self._held
-        by_page = self._moments(end)
-        folded: dict[PageId, bytes] = dict(self._folded or ())
-        for page_id in sorted(by_page):
-            windows = self._made_of(page_id, by_page[page_id])
-            folded[page_id] = join({number: pack_window(window, page_id[1]) for number, window in windows.items()})
-        self._folded = folded
-        self._log = self._log[end:]
-        self._held -= count
-        self._settled, self._longer_due_us = 0, NEVER
-
-    def _moments(self, end: int | None = None) -> dict[PageId, list[Head]]:
-        """The open windows' moments, of the log's first `end` bytes or of all."""
-        found: dict[PageId, list[Head]] = {}
-        for head in heads(self._log if end is None else self._log[:end]):
-            for index, width_us in enumerate(WIDTHS):
-                if head.widths >> index & 1:
-                    start_us = head.event_us - head.event_us % width_us
-                    found.setdefault((width_us, start_us), []).append(head)
-        return found
 
     # ----------------------------------------------------------------------------------------------------- open ones
 
     @property
     def has_open(self) -> bool:
         """Whether a window is open."""
-        return self._held > 0 or self._folded is not None
+        return len(self._open) > 0
 
     def last_end_us(self) -> int:
         """The last end of an open window; there must be one."""
-        return max([start_us + width_us for width_us, start_us in self.open_ids()])
+        return max([page.end_us for page in self._open])
 
     def open_ids(self) -> set[PageId]:
         """The open windows."""
-        return {*self._moments(), *(self._folded or ())}
+        return {(page.width_us, page.start_us) for page in self._open}
 
     def still_open(self, after_us: int, until_us: int) -> list[Emission]:
         """Open windows that end in (after_us, until_us], to be shown while their device is silent; nothing changes."""
-        moments = self._moments()
         shown: list[Emission] = []
-        for page_id in sorted({*moments, *(self._folded or ())}):
-            width_us, start_us = page_id
-            if after_us < start_us + width_us <= until_us:
-                for number, window in self._made_of(page_id, moments.get(page_id, [])).items():
-                    shown.append(Emission(self._names[number], width_us, start_us, window, provisional=True))
+        for page in self._in_order():
+            if after_us < page.end_us <= until_us:
+                for number, window in page.windows().items():
+                    shown.append(Emission(self._names[number], page.width_us, page.start_us, window, provisional=True))
         return shown
+
+    def _in_order(self) -> list[OpenPage]:
+        return sorted(self._open, key=_id_of)
 
     # --------------------------------------------------------------------------------------------------------- pages
 
@@ -412,8 +316,14 @@ class DeviceWindows:
 
     def pack_open(self) -> bytes:
         """The open windows, for the device's snapshot."""
-        folded = [(width_us, start_us, page) for (width_us, start_us), page in sorted((self._folded or {}).items())]
-        return write_open(OpenWindows(self._names, pack_moments(self._log), folded))
+        pages: list[tuple[int, int, bytes]] = []
+        for page in self._in_order():
+            start_us = page.start_us
+            parts: Parts = {}
+            for number, window in page.windows().items():
+                parts[number] = pack_window(window, start_us)
+            pages.append((page.width_us, start_us, join(parts)))
+        return write_open(OpenWindows(self._names, pages))
 
     def restore(self, packed: bytes | FirstForm, pages: dict[PageId, Page], applied: int) -> None:
         """Take up the open windows of a snapshot that has applied so many offsets, and the pages.
@@ -423,9 +333,10 @@ class DeviceWindows:
         """
         if isinstance(packed, bytes):
             stored = read_open(packed)
-            self._names = _shared(stored.names)
-            self._log, self._held = unpack_moments(stored.moments)
-            self._folded = {(width_us, start_us): page for width_us, start_us, page in stored.folded} or None
+            self._take_names(stored.names)
+            for width_us, start_us, content in stored.pages:
+                windows = {number: unpack_window(packed, start_us) for number, packed in split(content).items()}
+                self._open_page(width_us, start_us).restore(windows)
         else:
             self._restore_first_form(packed)
         if pages:
@@ -441,13 +352,17 @@ class DeviceWindows:
             self.next_due_us = min(self.next_due_us, _horizon_of(page_id))
 
     def _restore_first_form(self, packed: FirstForm) -> None:
-        folded: dict[PageId, bytes] = {}
-        for width_us, start_us, windows in packed:
-            parts: Parts = {}
-            for name, window in windows.items():
-                parts[self._number_of(name)] = pack_window(unpack_first_form(window), start_us)
-            folded[width_us, start_us] = join(parts)
-        self._folded = folded or None
+        for width_us, start_us, by_name in packed:
+            windows = {self._number_of(name): unpack_first_form(window) for name, window in by_name.items()}
+            self._open_page(width_us, start_us).restore(windows)
+
+
+def _turn(page: OpenPage) -> tuple[int, int]:
+    return page.end_us, page.width_us
+
+
+def _id_of(page: OpenPage) -> PageId:
+    return page.width_us, page.start_us
 
 
 def _horizon_of(page_id: PageId) -> int:
@@ -459,3 +374,8 @@ def _horizon_of(page_id: PageId) -> int:
 def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
     """One tuple for all devices of the same sensors."""
     return names
+
+
+@lru_cache(4096)
+def _ordinals(count: int) -> tuple[int, ...]:
+    return tuple(range(count))
