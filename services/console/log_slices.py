@@ -1,14 +1,16 @@
 """Slices of topics, from offset to offset, outside any consumer group: nobody's offsets move."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, TopicPartition
 
+from services.console import local_stack
 from services.console.records import ANSWER_S, check_reachable, kafka_answers
-from services.runtime import kafka
+from services.runtime import kafka, settings
 from services.runtime.errors import Unavailable
-from services.runtime.settings import KafkaSettings
+from services.runtime.settings import KafkaSettings, ToolSettings
 
 _STEP: Final = 2000
 _WAIT_S: Final = 0.2
@@ -30,12 +32,12 @@ class Slice(NamedTuple):
 class LogSlices:
     """Topics by their names without the prefix. Making one raises `Unavailable` where Kafka cannot be reached."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        check_reachable(settings)
-        self._settings = settings
-        self._admin = kafka.admin(settings)
+    def __init__(self, told: KafkaSettings) -> None:
+        check_reachable(told)
+        self._settings = told
+        self._admin = kafka.admin(told)
         # A fetch at the end of one slice would hold up the first of the next.
-        self._consumer = kafka.reader(settings, **{"fetch.wait.max.ms": 10})
+        self._consumer = kafka.reader(told, **{"fetch.wait.max.ms": 10})
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -113,3 +115,15 @@ class LogSlices:
 
     def _name(self, topic: str) -> str:
         return self._settings.topic_prefix + topic
+
+
+@contextmanager
+def opened_log() -> Iterator[tuple[ToolSettings, LogSlices]]:
+    """The settings, those of a local stack that runs here if there is one, and its log while the block lasts."""
+    local_stack.adopt()
+    told = settings.load(ToolSettings)
+    log = LogSlices(told.kafka)
+    try:
+        yield told, log
+    finally:
+        log.close()

@@ -7,25 +7,23 @@ same log gives the same scores, with its pauses. What came of it stands on telem
 import getpass
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import msgspec
-from confluent_kafka import Message
 
 from schemas import mqtt, raw, topics
 from schemas.operator import Command, OperatorCommand
-from services.console import ending, local_stack
-from services.console.log_slices import LogSlices
+from services.console import ending
+from services.console.log_slices import LogSlices, opened_log
 from services.console.records import Reader, kafka_answers
 from services.console.times import iso
 from services.console.wording import line_of, printable
-from services.runtime import kafka, settings
+from services.runtime import kafka
 from services.runtime.clock import now_us
 from services.runtime.errors import ConfigurationError, ExitCode, Unavailable
 from services.runtime.settings import ToolSettings
-from services.stream.device import Snapshot, applied_of, read_snapshot
+from services.stream import recovery
+from services.stream.device import Snapshot, read_snapshot
 from services.stream.oversight import NO_END, Oversight
 
 _DELIVERY_S: Final = 30.0
@@ -46,7 +44,7 @@ def give(
     device: str, command: Command, *, sensor: str | None = None, for_us: int | None = None, reason: str = ""
 ) -> int:
     """Put a command into the log, once it is known that the device, and the sensor, are there."""
-    with _opened() as (told, log):
+    with opened_log() as (told, log):
         snapshot = _snapshot(log, device)
         order = order_for(device, snapshot, command, sensor=sensor, for_us=for_us, by=_who(), reason=reason)
         _send(told, device, order, now_us())
@@ -97,20 +95,16 @@ def paused(key: str, oversight: Oversight) -> list[Paused]:
 
 def list_(*, as_json: bool) -> int:
     """Print what is paused, of all devices, as of the last checkpoints."""
-    best: dict[bytes, bytes] = {}
-    with _opened() as (_, log):
-        for message in _states(log):
-            _keep(best, message.key() or b"", message.value())
-    found = [
-        pause for key, value in sorted(best.items()) for pause in paused(key.decode(), _read(key, value).oversight)
-    ]
+    with opened_log() as (_, log):
+        states = sorted(_snapshots(log).items())
+    found = [pause for key, value in states for pause in paused(key, read_snapshot(key, value).oversight)]
     sys.stdout.write((msgspec.json.encode(found).decode() if as_json else _told(found)) + "\n")
     return ExitCode.OK
 
 
 def show(device: str) -> int:
     """Print what of a device is paused, and the last events of its models."""
-    with _opened() as (told, log):
+    with opened_log() as (told, log):
         snapshot = _snapshot(log, device)
         if snapshot is None:
             sys.stderr.write(f"weir: nothing was checkpointed of a device {device!r}; `weir status --devices`\n")
@@ -141,31 +135,20 @@ def _snapshot(log: LogSlices, device: str) -> Snapshot | None:
     tenant, slash, name = device.partition("/")
     if not (slash and mqtt.ID.fullmatch(tenant) and mqtt.ID.fullmatch(name)):
         raise ConfigurationError(f"{device!r}: give the device as tenant/device, for example demo/pump-01")
-    wanted = device.encode()
-    best: dict[bytes, bytes] = {}
-    for message in _states(log):
-        if message.key() == wanted:
-            _keep(best, wanted, message.value())
-    return _read(wanted, best[wanted]) if wanted in best else None
+    found = _snapshots(log, device).get(device)
+    return None if found is None else read_snapshot(device, found)
 
 
-def _states(log: LogSlices) -> Iterator[Message]:
+def _snapshots(log: LogSlices, device: str | None = None) -> dict[str, bytes]:
+    """What was last checkpointed of all devices, or of one."""
+    merge = recovery.Merge()
     for partition, there in log.bounds(topics.STREAM_STATE, log.partitions(topics.STREAM_STATE)).items():
-        yield from log.read(topics.STREAM_STATE, partition, there)
-
-
-def _keep(best: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
-    """As in recovery, the highest applied offset wins; records of other kinds are passed over."""
-    if b"|" in key or b"/" not in key:
-        return
-    if value is None:
-        best.pop(key, None)
-    elif key not in best or applied_of(value) >= applied_of(best[key]):
-        best[key] = value
-
-
-def _read(key: bytes, value: bytes) -> Snapshot:
-    return read_snapshot(key.decode(), value)
+        for message in log.read(topics.STREAM_STATE, partition, there):
+            key = message.key() or b""
+            is_device = b"|" not in key and b"/" in key
+            if is_device and (device is None or key == device.encode()):
+                merge.take(key, message.value())
+    return {key.decode(): value for key, value in merge.restored().values.items()}
 
 
 def _send(told: ToolSettings, device: str, order: OperatorCommand, at_us: int) -> None:
@@ -184,14 +167,3 @@ def _send(told: ToolSettings, device: str, order: OperatorCommand, at_us: int) -
 
 def _who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"[:200]
-
-
-@contextmanager
-def _opened() -> Iterator[tuple[ToolSettings, LogSlices]]:
-    local_stack.adopt()
-    told = settings.load(ToolSettings)
-    log = LogSlices(told.kafka)
-    try:
-        yield told, log
-    finally:
-        log.close()

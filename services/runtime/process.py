@@ -1,5 +1,6 @@
 """The process boundary: signals, exit codes, and the one place where an unknown exception ends a service."""
 
+import gc
 import signal
 import sys
 import threading
@@ -39,6 +40,15 @@ class Shutdown:
     def wait(self, seconds: float) -> bool:
         """Sleep, but no longer than to the signal; True when it has come."""
         return self._event.wait(seconds)
+
+
+def look_for_garbage_seldom() -> None:
+    """Tell Python's collector that what there is now stays, and to look at what comes only rarely.
+
+    Devices, and what is in flight, are no garbage: looking through them again and again costs a fifth of the time.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def run(service: str, main: Callable[[], None]) -> NoReturn:

@@ -1,10 +1,8 @@
 """`weir sink`: from settings to clients to the loop, and out again."""
 
-import gc
-
 from services.runtime import kafka, logging
 from services.runtime.health import Health, HealthServer
-from services.runtime.process import Shutdown
+from services.runtime.process import Shutdown, look_for_garbage_seldom
 from services.runtime.reporting import Reporter
 from services.runtime.settings import SinkSettings, load
 from services.sink.graveyard import KafkaGraveyard
@@ -54,9 +52,7 @@ def run() -> None:
     health.watch(LOOP, _STUCK_S)
     log.info("sink_started", http_port=server.port, topics=list(by_topic))
     sink.greet()
-    # A batch is no garbage until it is written: looking through it as it grows finds nothing.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    look_for_garbage_seldom()
     while not shutdown():
         sink.turn()
 

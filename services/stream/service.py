@@ -1,12 +1,12 @@
 """`weir stream`: Faust's worker command around the app."""
 
 import asyncio
-import gc
 
 import uvloop
 from faust.worker import Worker
 
 from services.runtime import core, logging
+from services.runtime.process import look_for_garbage_seldom
 from services.runtime.settings import StreamSettings, load
 from services.stream.app import make_app
 
@@ -22,7 +22,5 @@ def run() -> None:
     asyncio.set_event_loop(loop)
     worker = Worker(make_app(settings), quiet=True, redirect_stdouts=False, override_logging=False, loop=loop)
     worker.spinner = None
-    # Devices are no garbage: looking through them again and again costs a fifth of the stream's time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    look_for_garbage_seldom()
     worker.execute_from_commandline()

@@ -33,20 +33,20 @@ class SourcesOnly:
 if sys.argv[1] == "interpreted":
     sys.meta_path.insert(0, SourcesOnly)
 
-import json  # noqa: E402
+import json
 
-import msgspec  # noqa: E402
+import msgspec
 
-from schemas import raw as headers  # noqa: E402
-from services.runtime.routes import load_routes  # noqa: E402
-from services.scoring import band  # noqa: E402
-from services.scoring.device import DeviceScorer  # noqa: E402
-from services.scoring.spec import MODELS, ModelSpec  # noqa: E402
-from services.stream.arrival import RawRecord  # noqa: E402
-from services.stream.device_types import DeviceType, DeviceTypes  # noqa: E402
-from services.stream.pipeline import PartitionPipeline  # noqa: E402
-from services.stream.window import pack_window  # noqa: E402
-from services.stream.windows import DeviceWindows  # noqa: E402
+from schemas import raw as headers
+from services.runtime.routes import load_routes
+from services.scoring import band
+from services.scoring.device import DeviceScorer
+from services.scoring.spec import MODELS, ModelSpec
+from services.stream.arrival import RawRecord
+from services.stream.device_types import DeviceType, DeviceTypes
+from services.stream.pipeline import PartitionPipeline
+from services.stream.window import pack_window
+from services.stream.windows import DeviceWindows
 
 START_US = 1_792_584_000_000_000
 SECOND_US = 1_000_000

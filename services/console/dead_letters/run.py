@@ -3,7 +3,6 @@
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -11,13 +10,13 @@ from confluent_kafka import Producer
 
 from schemas import topics
 from schemas.dead_letter import DeadLetter
-from services.console import ending, local_stack
+from services.console import ending
 from services.console.dead_letters import view
 from services.console.dead_letters.letters import Choice, Held, Letters, Name, name_of
 from services.console.dead_letters.planning import Kept, Place, Resend, place_of, plan
-from services.console.log_slices import LogSlices, Slice
+from services.console.log_slices import LogSlices, Slice, opened_log
 from services.console.records import kafka_answers
-from services.runtime import kafka, settings
+from services.runtime import kafka
 from services.runtime.clock import now_us
 from services.runtime.errors import ConfigurationError, ExitCode, Unavailable
 from services.runtime.routes import load_routes
@@ -97,7 +96,7 @@ class _Topic:
 
 def list_(choice: Choice, last: int, *, as_json: bool) -> int:
     """Print the counts and the last letters of a choice."""
-    with _opened() as (told, log):
+    with opened_log() as (told, log):
         letters = _Topic(told, log).read(choice, log.partitions(topics.DEAD_LETTER), last)
     found = letters.last()
     sys.stdout.write((view.listed_json if as_json else view.listed)(letters, found) + "\n")
@@ -106,7 +105,7 @@ def list_(choice: Choice, last: int, *, as_json: bool) -> int:
 
 def show(letter_id: str, *, as_json: bool) -> int:
     """Print all of one letter; 1 where there is none with this id (any more)."""
-    with _opened() as (told, log):
+    with opened_log() as (told, log):
         found = _Topic(told, log).of_message(_name(letter_id, log, told))
     by_id = {held.letter.id: held for held in found}
     held = by_id.pop(letter_id, None)
@@ -121,7 +120,7 @@ def show(letter_id: str, *, as_json: bool) -> int:
 
 def replay(options: ReplayOptions) -> int:
     """Send the chosen letters' messages again; 1 where some could not be."""
-    with _opened() as (told, log):
+    with opened_log() as (told, log):
         chosen = _chosen(options, told, log)
         routes = load_routes(told.stream.routes_file or told.bridge.routes_file)
         sent, kept = plan(chosen, _originals(log, chosen), routes, again=options.again)
@@ -249,14 +248,3 @@ def _name(letter_id: str, log: LogSlices, told: ToolSettings) -> Name:
     if name.topic not in {t.name for t in topics.ALL} or name.partition not in log.partitions(name.topic):
         raise ConfigurationError(f"dead letter {letter_id}: there is no partition {name.partition} of {name.topic}")
     return name
-
-
-@contextmanager
-def _opened() -> Iterator[tuple[ToolSettings, LogSlices]]:
-    local_stack.adopt()
-    told = settings.load(ToolSettings)
-    log = LogSlices(told.kafka)
-    try:
-        yield told, log
-    finally:
-        log.close()

@@ -1,9 +1,7 @@
-"""A River anomaly detector as a view."""
+"""One of River's anomaly detectors, in its one-pass form, as a view."""
 
 from math import log
-from typing import Any, Final
-
-from river.base import SupervisedAnomalyDetector
+from typing import Final
 
 from services.scoring.band import Band
 from services.scoring.kernel import Kernel
@@ -15,37 +13,8 @@ _FAR: Final = 8.0
 _LEAST: Final = 1e-12
 
 
-class AnyModel(Kernel):
-    """A River model without a kernel of its own: through its `score_one` and `learn_one`."""
-
-    __slots__ = ("_features", "_is_supervised", "_level", "_model")
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._is_supervised = isinstance(model, SupervisedAnomalyDetector)
-        self._level = 0.5
-        self._features: dict[str, float] = {}
-
-    def score(self, level: float, change: float) -> float:
-        """See `Kernel`."""
-        if self._is_supervised:
-            self._level = level
-            return float(self._model.score_one(None, level))
-        self._features = {"change": change, "level": level}
-        return float(self._model.score_one(self._features))
-
-    def learn(self) -> None:
-        """See `Kernel`."""
-        if self._is_supervised:
-            self._model.learn_one(None, self._level)
-        else:
-            self._model.learn_one(self._features)
-
-
-def _kernel_of(model: Any) -> Kernel:
-    if isinstance(model, OnePassGaussian):
-        return model.kernel
-    return model.grow("change", "level") if isinstance(model, OnePassTrees) else AnyModel(model)
+def _kernel_of(model: OnePassGaussian | OnePassTrees) -> Kernel:
+    return model.kernel if isinstance(model, OnePassGaussian) else model.grow("change", "level")
 
 
 class RiverView(View):
@@ -60,7 +29,7 @@ class RiverView(View):
 
     __slots__ = ("_kernel", "_latest", "_level", "_weight", "band", "last", "learnt", "model")
 
-    def __init__(self, model: Any, weight: float = 1.0) -> None:
+    def __init__(self, model: OnePassGaussian | OnePassTrees, weight: float = 1.0) -> None:
         require_registered(model)
         self._weight = weight
         self.model = model

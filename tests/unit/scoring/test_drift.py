@@ -164,14 +164,20 @@ def test_a_population_that_moves_is_told_by_steps_and_when_it_is_back():
 
 def test_a_small_move_of_many_devices_is_to_be_watched():
     numbers = random.Random(5)
-    value = lambda day, _, __: numbers.gauss(0, 1) + (0.4 if day >= 35 else 0.0)  # noqa: E731
+
+    def value(day, _hour, _device):
+        return numbers.gauss(0, 1) + (0.4 if day >= 35 else 0.0)
+
     (first, *_) = shifts(37, 60, value)
     assert first == (35, Step.WATCH)
 
 
 def test_after_two_weeks_elsewhere_the_model_is_to_be_retired_and_the_reference_is_learnt_anew():
     numbers = random.Random(6)
-    value = lambda day, _, __: numbers.gauss(0, 1) + (5.0 if day >= 35 else 0.0)  # noqa: E731
+
+    def value(day, _hour, _device):
+        return numbers.gauss(0, 1) + (5.0 if day >= 35 else 0.0)
+
     assert shifts(75, 5, value) == [(35, Step.RE_BASELINE), (48, Step.RETIRE_MODEL)]
 
 
