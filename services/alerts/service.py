@@ -16,7 +16,7 @@ from services.alerts.worker import Worker
 from services.runtime import kafka, logging, settings
 from services.runtime.clock import now_us
 from services.runtime.errors import Unavailable
-from services.runtime.health import Health, HealthServer
+from services.runtime.health import Answers, Health, HealthServer
 from services.runtime.process import Shutdown
 from services.runtime.reporting import Reporter
 from services.runtime.settings import AlertsSettings
@@ -26,6 +26,8 @@ log = logging.get("alerts")
 CHECKPOINT_S: Final = 2.0
 SHOW_S: Final = 5.0
 """How often the service looks at its lag and reports its metrics."""
+ASK_AGAIN_S: Final = 1.0
+"""How soon after a question about its lag that was not answered."""
 HANDOVER_S: Final = 6.0
 """How long notifications in flight may take to be answered before partitions, or the process, go."""
 _STUCK_S: Final = 60.0
@@ -74,7 +76,7 @@ class Alerts:
         self._reporter = Reporter(self._producer, "alerts", name=told.metrics.instance, prefix=told.kafka.topic_prefix)
         self._checkpoint_s = time.monotonic() + CHECKPOINT_S
         self._show_s = 0.0
-        self._kafka = logging.Outage(log, "kafka_unavailable", "kafka_back")
+        self._kafka = Answers(health, "kafka", logging.Outage(log, "kafka_unavailable", "kafka_back"))
         self._give_up_s: float | None = None
         health.watch("loop", _STUCK_S)
         health.wait_for("kafka", "not in the group yet")
@@ -118,12 +120,11 @@ class Alerts:
         try:
             lag = self._intake.lag()
         except KafkaException as error:
-            self._kafka.failed(error=error.args[0].str())
-            self._health.wait_for("kafka", error.args[0].str())
+            self._kafka.failed(error.args[0].str())
+            self._show_s = time.monotonic() + ASK_AGAIN_S
             return
-        self._kafka.worked()
         if self._intake.has_joined:
-            self._health.has("kafka")
+            self._kafka.came()
         for topic, records in lag.items():
             metrics.LAG.labels(topic).set(records)
 

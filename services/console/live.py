@@ -17,10 +17,12 @@ from services.console.live_state import LiveState, labels_in
 from services.console.live_table import Frame, draw, plain_line
 from services.console.records import Reader
 from services.runtime.clock import now_us
+from services.runtime.errors import Unavailable
 from services.runtime.settings import KafkaSettings
 
 REFRESH_S: Final = 1.0
 LINE_S: Final = 5.0
+_AGAIN_S: Final = 0.5
 FOLLOWED: Final = (topics.CLEAN, topics.SCORES, topics.ANOMALIES, topics.ALERT_EVENTS, topics.METRICS)
 _MOST: Final = 20_000
 """Records between two pictures; what is beyond waits for the next one."""
@@ -29,16 +31,27 @@ _MOST: Final = 20_000
 class View:
     """The running stack as a picture."""
 
-    def __init__(self, stack: Stack, kafka: KafkaSettings, note: str, labels: Path) -> None:
+    def __init__(self, stack: Stack, kafka: KafkaSettings, note: str, labels: Path, deadline_s: float) -> None:
+        """Looks for the topics' ends. Raises `Unavailable` where Kafka has not told them within `deadline_s`."""
         self._stack = stack
         self._note = note
         self._labels = labels
         self._labels_read = 0
         self._state = LiveState(since_us=now_us())
         self._reader = Reader(kafka)
-        self._reader.follow({topic: self._reader.ends(topic) for topic in FOLLOWED})
+        self._reader.follow({topic: self._end_of(topic, time.monotonic() + deadline_s) for topic in FOLLOWED})
         self._begun_s = time.monotonic()
         self._states: Mapping[str, ProgramState] = {}
+
+    def _end_of(self, topic: str, deadline_s: float) -> dict[int, int]:
+        """A machine on which everything has just started may be slow to answer."""
+        while True:
+            try:
+                return self._reader.ends(topic)
+            except Unavailable:
+                if time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(_AGAIN_S)
 
     def show(self) -> None:
         """Until the caller is interrupted, or somebody else stops the stack."""

@@ -52,7 +52,7 @@ def up(options: UpOptions) -> int:
             labels = stack.run_dir / _LABELS
             labels.unlink(missing_ok=True)
             # The view looks before the demo speaks, and so misses nothing of it.
-            view = None if options.detach else View(stack, told.kafka, _note(options), labels)
+            view = None if options.detach else View(stack, told.kafka, _note(options), labels, options.deadline_s)
             if options.demo:
                 stack.add_programs([programs.demo_program(services, devices=options.devices, labels=labels)])
             if view is None:

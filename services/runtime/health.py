@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.runtime.logging import Outage
+
 
 class Health:
     """What a service knows of itself. Written by its loops, read by anyone; each write is one assignment."""
@@ -66,6 +68,32 @@ class Health:
             body = msgspec.json.encode({"ok": not wrong, "waiting_for": wrong})
             return (503 if wrong else 200), "application/json", body
         return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
+
+
+class Answers:
+    """Whether a dependency answers what it is asked now and then; the service is not ready when it does not.
+
+    One question without an answer may be a busy machine; two in a row are an absence. The second should come soon.
+    """
+
+    def __init__(self, health: Health, dependency: str, outage: Outage) -> None:
+        self._health = health
+        self._dependency = dependency
+        self._outage = outage
+        self._unanswered = 0
+
+    def came(self) -> None:
+        """It answered."""
+        self._unanswered = 0
+        self._outage.worked()
+        self._health.has(self._dependency)
+
+    def failed(self, why: str) -> None:
+        """It did not."""
+        self._unanswered += 1
+        if self._unanswered > 1:
+            self._outage.failed(error=why)
+            self._health.wait_for(self._dependency, why)
 
 
 class HealthServer:

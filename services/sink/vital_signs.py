@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, Producer
 
 from services.runtime import logging
 from services.runtime.clock import now_us
-from services.runtime.health import Health
+from services.runtime.health import Answers, Health
 from services.runtime.reporting import Reporter
 from services.sink import metrics
 from services.sink.source import KafkaSource
@@ -16,6 +16,7 @@ log = logging.get("sink")
 
 LOOP = "sink"
 _LAG_EVERY_S = 5.0
+_ASK_AGAIN_S = 1.0
 _NOTHING_ASSIGNED = "no partition is assigned to this sink"
 
 
@@ -36,7 +37,7 @@ class VitalSigns:
         self._producer = producer
         self._clock = clock
         self._lag_at = clock()
-        self._kafka = logging.Outage(log, "kafka_unavailable", "kafka_back")
+        self._kafka = Answers(health, "kafka", logging.Outage(log, "kafka_unavailable", "kafka_back"))
         health.wait_for("kafka", _NOTHING_ASSIGNED)
 
     def beat(self) -> None:
@@ -56,11 +57,10 @@ class VitalSigns:
         try:
             lag = self._source.lag()
         except KafkaException as error:
-            self._kafka.failed(error=error.args[0].str())
-            self._health.wait_for("kafka", error.args[0].str())
+            self._kafka.failed(error.args[0].str())
+            self._lag_at = self._clock() + _ASK_AGAIN_S
             return
-        self._kafka.worked()
-        self._health.has("kafka")
+        self._kafka.came()
         metrics.LAG.clear()
         for topic, messages in lag.items():
             metrics.LAG.labels(topic=topic).set(messages)

@@ -183,13 +183,15 @@ def test_up_shows_the_demo_and_ends_with_all_of_it(weir, ending):
     patience = threading.Timer(2 * START_S, started.kill)
     patience.start()
     try:
+        said = []
         for line in started.stdout:
+            said.append(line)
             assert "Traceback" not in line
             if re.search(r"bridge [\d.]+/s .*devices 3 .*ledger [1-9]\d* = .* adds up", line):
                 break
         started.send_signal(ending)
         left = started.stdout.read()
-        assert started.wait(DEADLINE_S) == 0
+        assert started.wait(DEADLINE_S) == 0, "".join([*said, left])
     finally:
         patience.cancel()
         started.kill()
