@@ -22,7 +22,6 @@ from services.stream.device_types import DeviceType, SensorType
 from services.stream.ledger import Ledger
 from services.stream.open_windows import FirstForm
 from services.stream.oversight import Oversight
-from services.stream.packed_watch import PackedWatch, check
 from services.stream.pages import Page, PageId
 from services.stream.redelivery import RecentPayloads
 from services.stream.sequence import Sequence
@@ -122,7 +121,6 @@ class Device:
         "sites",
         "slot_end_us",
         "topic",
-        "watch",
         "whose",
         "windows",
     )
@@ -158,7 +156,6 @@ class Device:
         """When (event time) the last anomaly was closed."""
         self.scorer = DeviceScorer(kind.model)
         self.oversight = Oversight()
-        self.watch = PackedWatch()
 
     def snapshot(self) -> bytes:
         """The device's state, led by the offset that it has applied."""
@@ -178,7 +175,7 @@ class Device:
                 scorer=self.scorer.to_state(),
                 sites=self.sites,
                 closed_us=self.closed_us,
-                oversight=Oversight(self.oversight.pauses, self.oversight.restarted, msgspec.Raw(self.watch.pack())),
+                oversight=self.oversight,
             )
         )
 
@@ -188,7 +185,7 @@ class Device:
 
     def forget_learnt(self, sensor: str | None) -> None:
         """Let the models of a sensor (None: all of them) learn anew; cleaning, windows and ledger go on."""
-        self.watch.forget(sensor)
+        self.oversight.watch.forget(sensor)
         if sensor is None:
             self.scorer = DeviceScorer(self.kind.model)
         else:
@@ -223,11 +220,9 @@ def read_snapshot(key: str, value: bytes) -> Snapshot:
         version = _decode_version(value[8:]).version
         if version not in _READ:
             raise UnreadableSnapshot(f"state of {key} has version {version}; this Weir reads versions up to {VERSION}")
-        snapshot = _decode(value[8:])
-        check(snapshot.oversight.watch)
+        return _decode(value[8:])
     except ValueError as error:
         raise UnreadableSnapshot(f"state of {key}: {error}") from None
-    return snapshot
 
 
 def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType) -> tuple[Device, bool]:
@@ -253,8 +248,7 @@ def restore(key: str, value: bytes, pages: dict[PageId, Page], kind: DeviceType)
         raise UnreadableSnapshot(f"open windows of {key}: {error}") from None
     device.anomaly = snapshot.anomaly
     device.closed_us = snapshot.closed_us
-    device.oversight = Oversight(snapshot.oversight.pauses, snapshot.oversight.restarted)
-    device.watch = PackedWatch(bytes(snapshot.oversight.watch))
+    device.oversight = snapshot.oversight
     try:
         device.scorer = DeviceScorer.from_state(kind.model, snapshot.scorer)
     except StateUnreadable:

@@ -2,7 +2,7 @@
 
 Its last readings are rows that the device's windows share (`Rows`), the ones next to each other; what came before them
 is a `Window` for each sensor. By the time it closes each `Window` is what it would be had each reading been added as it
-came. Between two checkpoints in which nothing came to them these are packed.
+came. A checkpoint packs these, and so they stay until rows are put into them again.
 """
 
 from typing import Final

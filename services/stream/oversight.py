@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.telemetry import ModelState, Severity
 from services.scoring.device import DeviceScore
-from services.stream.packed_watch import NOTHING_SEEN
+from services.scoring.drift.device_watch import DeviceWatch
 
 WHOLE_DEVICE: Final = ""
 """In the place of a sensor."""
@@ -19,16 +19,16 @@ NO_END: Final = 2**53
 """Of a pause that lasts until it is resumed."""
 
 
-class Oversight(msgspec.Struct, array_like=True):
+class Oversight(msgspec.Struct, array_like=True, gc=False):
     """`pauses`: sensor (or `WHOLE_DEVICE`) -> received time at which its pause ends.
 
-    `restarted`: the stored models could not be read and learn anew, which nobody was told yet. `watch`: in a snapshot,
-    of the device's drift; while the device is owned, `Device.watch` has it.
+    `restarted`: the stored models could not be read and learn anew, which nobody was told yet. `watch`:
+    of the device's drift.
     """
 
     pauses: dict[str, int] = {}
     restarted: bool = False
-    watch: msgspec.Raw = msgspec.Raw(NOTHING_SEEN)
+    watch: DeviceWatch = msgspec.field(default_factory=DeviceWatch)
 
     def pause(self, name: str, at_us: int, for_s: int | None) -> int | None:
         """From now on neither score nor learn; returns the end, None: there is none. A later pause replaces it."""

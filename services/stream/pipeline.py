@@ -489,7 +489,7 @@ class PartitionPipeline:
                 if device.anomaly is None:
                     device.closed_us = event_us
                 out.append(Output(topics.ANOMALIES, device.key_bytes, anomaly))
-        watch = device.watch
+        watch = oversight.watch
         if event_us >= watch.due_us and not older:
             for hour in watch.look(event_us, values, record.score):
                 self._end_hour(device, identity, offset, event_us, hour, out)

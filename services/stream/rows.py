@@ -1,7 +1,8 @@
 """Moments of a device that wait for its open windows to close: each of them once, however many windows it lies in.
 
-Rows of values, one a moment, all of the same sensors. What a checkpoint found is packed by eights, column by column;
-the following rows are plain. Which rows there are depends on the log alone, when they are packed changes nothing.
+Rows of values, one a moment, all of the same sensors. For checkpoints they are packed by eights, column by column, each
+eight once; plain they stay here too, as unpacking them when a window closes costs what packing them once had saved.
+Which rows there are depends on the log alone, when they are packed changes nothing.
 """
 
 from array import array
@@ -17,7 +18,7 @@ _GROUP: Final = 8
 class Rows:
     """See the module. A row has a number, from 0 on; `drop` counts anew."""
 
-    __slots__ = ("_packed", "_packed_rows", "_tail", "count", "sensors")
+    __slots__ = ("_packed", "_packed_rows", "_values", "count", "sensors")
 
     def __init__(self) -> None:
         self.sensors: tuple[int, ...] = ()
@@ -25,18 +26,18 @@ class Rows:
         self.count = 0
         self._packed = b""
         self._packed_rows = 0
-        self._tail = array("d")
+        self._values = array("d")
 
     def begin(self, sensors: tuple[int, ...]) -> None:
         """Forget all rows; the next ones are of these sensors."""
         self.sensors = sensors
         self.count = self._packed_rows = 0
         self._packed = b""
-        self._tail = array("d")
+        self._values = array("d")
 
     def add(self, values: dict[str, float]) -> None:
         """One moment more; its values in the order of `sensors`."""
-        self._tail.extend(values.values())
+        self._values.extend(values.values())
         self.count += 1
 
     def drop(self, before: int) -> int:
@@ -45,6 +46,8 @@ class Rows:
         if dropped == 0:
             return 0
         wide = len(self.sensors)
+        self._values = self._values[dropped * wide :]
+        self.count -= dropped
         if dropped < self._packed_rows:
             at = 0
             for _ in range(dropped // _GROUP * wide):
@@ -52,57 +55,29 @@ class Rows:
             self._packed = self._packed[at:]
             self._packed_rows -= dropped
         else:
-            self._tail = self._tail[(dropped - self._packed_rows) * wide :]
             self._packed = b""
             self._packed_rows = 0
-        self.count -= dropped
         return dropped
 
     def columns(self, begin: int, end: int) -> "list[array[float]]":
         """Each sensor's values in the rows from `begin` to before `end`."""
         wide = len(self.sensors)
-        packed_rows = self._packed_rows
-        tail = self._tail
-        if begin >= packed_rows:
-            start, stop = (begin - packed_rows) * wide, (end - packed_rows) * wide
-            return [tail[start + index : stop : wide] for index in range(wide)]
-        packed = self._packed
-        columns = [array("d") for _ in range(wide)]
-        at = 0
-        for first in range(0, min(end, packed_rows), _GROUP):
-            for index in range(wide):
-                if first + _GROUP > begin:
-                    group = unpack_numbers(packed, at, _GROUP)
-                    if begin > first or end < first + _GROUP:
-                        group = group[max(0, begin - first) : end - first]
-                    columns[index].extend(group)
-                at += packed_length(packed, at, _GROUP)
-        if end > packed_rows:
-            stop = (end - packed_rows) * wide
-            for index in range(wide):
-                columns[index] += tail[index:stop:wide]
-        return columns
+        values = self._values
+        start, stop = begin * wide, end * wide
+        return [values[start + index : stop : wide] for index in range(wide)]
 
     def pack(self) -> bytes:
-        """All rows in bytes, for `restore`; those that make whole groups stay packed here too."""
+        """All rows in bytes, for `restore`."""
+        whole = self.count - self.count % _GROUP
+        if whole > self._packed_rows:
+            self._packed += b"".join([self._group(row, _GROUP) for row in range(self._packed_rows, whole, _GROUP)])
+            self._packed_rows = whole
+        return self._packed if whole == self.count else self._packed + self._group(whole, self.count - whole)
+
+    def _group(self, begin: int, count: int) -> bytes:
         wide = len(self.sensors)
-        tail = self._tail
-        rows = self.count - self._packed_rows
-        if rows >= _GROUP:
-            whole = rows - rows % _GROUP
-            self._packed += b"".join(
-                [
-                    pack_numbers(tail[row * wide + index : (row + _GROUP) * wide : wide].tolist())
-                    for row in range(0, whole, _GROUP)
-                    for index in range(wide)
-                ]
-            )
-            self._packed_rows += whole
-            self._tail = tail = tail[whole * wide :]
-            rows -= whole
-        if rows == 0:
-            return self._packed
-        return self._packed + b"".join([pack_numbers(tail[index::wide].tolist()) for index in range(wide)])
+        start, stop = begin * wide, (begin + count) * wide
+        return b"".join([pack_numbers(self._values[start + index : stop : wide].tolist()) for index in range(wide)])
 
     def restore(self, sensors: tuple[int, ...], count: int, packed: bytes) -> None:
         """Be what `pack` has written, so many rows of these sensors.
@@ -115,20 +90,21 @@ class Rows:
             raise ValueError(f"{count} rows wait")
         if count > 0 and wide == 0:
             raise ValueError("rows of no sensor")
-        rest = count % _GROUP
-        at = 0
-        for _ in range(count // _GROUP * wide):
-            at += packed_length(packed, at, _GROUP)
-        tail = array("d", bytes(8 * rest * wide))
-        end = at
-        if rest > 0:
+        values = array("d")
+        at = whole_at = 0
+        for begin in range(0, count, _GROUP):
+            rows = min(_GROUP, count - begin)
+            group = array("d", bytes(8 * rows * wide))
             for index in range(wide):
-                tail[index::wide] = array("d", unpack_numbers(packed, end, rest))
-                end += packed_length(packed, end, rest)
-        if end != len(packed):
-            raise ValueError(f"{len(packed)} bytes of rows, not {end}")
+                group[index::wide] = array("d", unpack_numbers(packed, at, rows))
+                at += packed_length(packed, at, rows)
+            values += group
+            if rows == _GROUP:
+                whole_at = at
+        if at != len(packed):
+            raise ValueError(f"{len(packed)} bytes of rows, not {at}")
         self.sensors = sensors
         self.count = count
-        self._packed = packed[:at]
-        self._packed_rows = count - rest
-        self._tail = tail
+        self._values = values
+        self._packed = packed[:whole_at]
+        self._packed_rows = count - count % _GROUP

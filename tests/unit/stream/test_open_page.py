@@ -1,5 +1,8 @@
 """An open window of all sensors gives what adding each reading as it came would give, looked at and packed or not."""
 
+import struct
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stream_builders import examples
@@ -55,3 +58,17 @@ def test_moments_of_any_sensors_in_any_order_make_the_windows_that_single_readin
                 assert (rows.sensors, rows.count, rows.pack(), page.pack(), page.span()) == written
     assert packed(page.shown(rows)) == packed(wanted)
     assert packed(page.closed(rows)) == packed(wanted)
+
+
+def test_rows_that_were_cut_off_or_of_which_a_page_has_more_than_there_are_cannot_be_read():
+    rows, page = Rows(), OpenPage(WIDTH_US, START_US)
+    rows.begin((0, 1))
+    for row in range(11):
+        rows.add({"a": row / 10, "b": -0.5})
+        page.add(START_US + row, row, rows)
+    packed = rows.pack()
+    for length in range(len(packed)):
+        with pytest.raises((ValueError, IndexError, struct.error)):
+            Rows().restore((0, 1), 11, packed[:length])
+    with pytest.raises(ValueError, match="rows"):
+        page.restore(b"", (3, 9, 0, 8, 0, 8), rows)
