@@ -18,18 +18,22 @@ ROOT = Path(__file__).parents[2]
 WORK = Path(__file__).parent / "core_work.py"
 
 
-def outcome(which: str) -> list[str]:
-    """What `core_work` makes of its work, one digest a line, with the core `compiled` or `interpreted`."""
-    run = subprocess.run(
-        [sys.executable, WORK, which],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+def outcomes(*which: str) -> list[list[str]]:
+    """What `core_work` makes of its work, one digest a line, with each core: `compiled`, `interpreted`."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, WORK, core_of_run],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for core_of_run in which
+    ]
+    told = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0] * len(runs), [errors for _, errors in told]
+    return [said.splitlines() for said, _ in told]
 
 
 def has_compiler() -> bool:
@@ -49,7 +53,7 @@ def test_where_there_is_a_c_compiler_what_is_tested_is_compiled():
     core.kind() == "interpreted", reason="there is no compiled core here: no C compiler, or WEIR_PURE=1"
 )
 def test_the_compiled_core_gives_the_same_bytes_as_the_interpreted_one():
-    compiled, interpreted = outcome("compiled"), outcome("interpreted")
+    compiled, interpreted = outcomes("compiled", "interpreted")
     assert len(compiled) > 10
     assert compiled == interpreted
 
