@@ -6,16 +6,16 @@ from typing import Final
 from services.scoring.band import Band
 from services.scoring.state import register_fields
 
-_CHUNKS: Final = 4
-_CHUNK_READINGS: Final = 100
+_CHUNKS: Final = 5
+_CHUNK_READINGS: Final = 80
 _CHUNK_S: Final = 3_600.0
 _LEAST_UNIT: Final = 0.1
 
 
 class LaggedBand(Band):
-    """A `Band` for a mean over many readings, which takes values in when they are 300 to 400 readings old.
+    """A `Band` for a mean over many readings, which takes values in when they are 320 to 400 readings old.
 
-    (At most three to four hours old, for slow signals, and at once while it is younger than that.) Such means are nearly
+    (At most four to five hours old, for slow signals, and at once while it is younger than that.) Such means are nearly
     Gaussian, so clean data is expected to leave the range by less than a `Band` supposes: with n independent values and
     a the share of them that may alarm, u = max(0.1, (sqrt(ln(1 / a)) / sqrt(ln(n)) - 1) / 2).
     """
