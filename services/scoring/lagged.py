@@ -7,13 +7,13 @@ from services.scoring.band import Band
 from services.scoring.state import register_fields
 
 _CHUNKS: Final = 5
-_CHUNK_READINGS: Final = 100
+_CHUNK_READINGS: Final = 80
 _CHUNK_S: Final = 3_600.0
 _LEAST_UNIT: Final = 0.1
 
 
 class LaggedBand(Band):
-    """A `Band` for a mean over many readings, which takes values in when they are 400 to 500 readings old.
+    """A `Band` for a mean over many readings, which takes values in when they are 320 to 400 readings old.
 
     (At most four to five hours old, for slow signals, and at once while it is younger than that.) Such means are nearly
     Gaussian, so clean data is expected to leave the range by less than a `Band` supposes: with n independent values and
