@@ -111,7 +111,7 @@ def test_what_has_not_moved_for_weeks_is_scored():
     for i in range(500):
         scorer.update(START_US + i * SECOND_US, dict.fromkeys(NAMES, 1.0))
     joint = scorer._joint  # where a month of the same readings takes it
-    joint.largest = 0.0
+    joint.largest.value = 0.0
     joint.means = [sum(column) / len(column) for column in joint.window]
     assert scorer.update(START_US + 500 * SECOND_US, dict.fromkeys(NAMES, 1.0)).score < 0.5
     assert 0.0 <= scorer.update(START_US + 501 * SECOND_US, dict.fromkeys(NAMES, 9.0)).score <= 1.0
