@@ -214,8 +214,8 @@ class JointScorer:
                     del numbers[place]
                 del self.names[place], self.window[place], self.present[place]
         self.places = {name: place for place, name in enumerate(self.names)}
-        self._has_gone = False
         self._leap = []
+        self._use = []
         self._precisions.clear()
         self.take_stock()
 
