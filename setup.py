@@ -30,6 +30,7 @@ COMPILED = (
     "services.scoring.joint_state",
     "services.scoring.kernel",
     "services.scoring.lagged",
+    "services.scoring.largest",
     "services.scoring.pace",
     "services.scoring.regime",
     "services.scoring.rolling",

@@ -41,9 +41,16 @@ def render(results: Results, circumstances: str) -> str:
     if "state" in results:
         parts.append("### State\n\n" + _state(results["state"]["weir"]))
     if "scoring" in results:
-        lines = [f"| `{name}` | {figures['us_per_reading']} |" for name, figures in results["scoring"].items()]
-        parts.append("### Scoring\n\n| model | CPU µs a reading |\n|---|---|\n" + "\n".join(lines))
+        parts.append("### Scoring\n\n" + _scoring(results["scoring"]))
     return "\n\n".join(parts)
+
+
+def _scoring(stage: Mapping[str, Entry]) -> str:
+    lines = [
+        f"| `{name}` | {figures['us_per_reading']} | {figures.get('kb_per_sensor', '')} |"
+        for name, figures in stage.items()
+    ]
+    return "| model | CPU µs a reading | kB a sensor |\n|---|---|---|\n" + "\n".join(lines)
 
 
 def title_of(row: str) -> str:

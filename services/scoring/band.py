@@ -117,6 +117,15 @@ class Band:
             self.low -= part * self.held_low
         self.held_high = self.held_low = 0.0
 
+    def stretch(self, times: float) -> None:
+        """From now on the quantity is measured by another measure, in which it is so many times as large."""
+        if self.since >= 0:
+            self.low *= times
+            self.high *= times
+        self.mean *= times
+        self.held_low *= times
+        self.held_high *= times
+
 
 RELAX_EVERY: Final = 16
 """Readings between two times that ranges shrink: so a reading within all ranges costs comparisons only."""

@@ -12,6 +12,8 @@ _DEARER_OVERDRAWN: Final = 1.4
 _TOLERATED: Final = 2.0
 _DEAREST: Final = 50.0
 _FREQUENT: Final = 2.5
+_ABSURD: Final = 100.0
+_ABSURD_PART: Final = 0.1
 _QUIET_S: Final = 300.0
 _QUIET_STEPS: Final = 120.0
 _ESCALATION: Final = 3.0
@@ -25,7 +27,9 @@ class Budget:
 
     a counts alarms, forgotten with a time constant of a week; b is the budget in alarms a week. The line is
     0.5 (a / b - 1) + 1.4^(a / b - 2), no term under its value at the first alarm. A device that alarms often must show
-    more each time, and gets its old line back with time.
+    more each time, and gets its old line back with time. An absurd reading (evidence of 100, as of one some hundred
+    thousand widths outside its range) is no judgement on what is usual: its alarm counts as a tenth, so that one such
+    reading leaves the scores that follow where they were.
     """
 
     __slots__ = ("alarms", "alarms_per_week", "latest_us")
@@ -52,9 +56,9 @@ class Budget:
         """Whether the device alarms so often that what keeps coming back must be normal: 2.5 weekly budgets of late."""
         return self.alarms > 0.0 and self.spent(event_us) >= _FREQUENT
 
-    def spend(self, event_us: int) -> None:
-        """An alarm went out."""
-        self.alarms = self.alarms * self._kept(event_us) + 1.0
+    def spend(self, event_us: int, evidence: float) -> None:
+        """An alarm went out, for so much evidence."""
+        self.alarms = self.alarms * self._kept(event_us) + (_ABSURD_PART if evidence >= _ABSURD else 1.0)
         self.latest_us = max(self.latest_us, event_us)
 
     def _kept(self, event_us: int) -> float:

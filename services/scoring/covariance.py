@@ -27,3 +27,8 @@ def grown(covariance: list[list[float]], more: int) -> list[list[float]]:
     """The covariance with so many more numbers, of which nothing is known."""
     size = len(covariance) + more
     return [row + [0.0] * more for row in covariance] + [[0.0] * size for _ in range(more)]
+
+
+def shrunk(covariance: list[list[float]], place: int) -> list[list[float]]:
+    """The covariance of all numbers but one."""
+    return [row[:place] + row[place + 1 :] for i, row in enumerate(covariance) if i != place]

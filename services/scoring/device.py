@@ -109,7 +109,7 @@ class DeviceScorer:
         line = self._budget.line(event_us)
         frequent = self._budget.is_overdrawn(event_us)
         alarms_per_second = self._spec.alarms_per_week / (WEEK_S * max(1, len(known)))
-        device_score = device_alarm = progress = 0.0
+        device_score = device_alarm = progress = loudest = 0.0
         scores: dict[str, SensorScore] = {}
         adopted: tuple[str, ...] = ()
         for name, value in values.items():
@@ -125,6 +125,7 @@ class DeviceScorer:
                 device_score = found.score
             if found.alarm_score > device_alarm:
                 device_alarm = found.alarm_score
+                loudest = sensor.fresh
             if progress < 1.0:
                 progress = max(progress, sensor.progress)
         joint = self._joint
@@ -140,7 +141,7 @@ class DeviceScorer:
             device_score = max(device_score, joint.score)
             device_alarm = max(device_alarm, min(alarm, device_score))
         if device_alarm >= ALARM_LINE:
-            self._budget.spend(event_us)
+            self._budget.spend(event_us, loudest)
         self._latest = list(scores)
         state = ModelState.READY if progress >= 1.0 else ModelState.LEARNING
         return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores, adopted)
@@ -163,6 +164,11 @@ class DeviceScorer:
     def progress(self) -> float:
         """How far learning has come, in [0, 1], in the sensor that has come farthest."""
         return max((sensor.progress for sensor in self._sensors.values()), default=0.0)
+
+    @property
+    def together(self) -> float:
+        """How unusual the latest readings are together, in [0, 1]: the part of its score that is no sensor's own."""
+        return self._joint.score if self._joint is not None else 0.0
 
     def adoption(self, name: str) -> Adoption:
         """Of a sensor that the latest update named as `adopted`."""

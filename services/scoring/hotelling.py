@@ -61,18 +61,26 @@ def statistic_of(away: list[float], precision: Precision) -> float:
     return 0.0
 
 
+def statistics_without(away: list[float], precision: Precision) -> list[float]:
+    """T2 over their count of all numbers but each one, in turn; in [0, 1e100], for two numbers at least."""
+    far = _in_deviations(away, precision)
+    pulls = _pulls(far, precision)
+    squares = 0.0
+    for own, pull in zip(far, pulls, strict=True):
+        squares += own * pull
+    others: list[float] = []
+    for i, pull in enumerate(pulls):
+        rest = (squares - pull * pull / precision.inverse[i][i]) / (len(far) - 1)
+        others.append(min(rest, FARTHEST) if rest > 0.0 else 0.0)
+    return others
+
+
 def blame_of(away: list[float], precision: Precision) -> list[float]:
     """Each number's part in T2, in [0, 1]; they add up to 1, or are all 0 where nothing is away.
 
     A number's part is by how far T2 would fall, were the number what the others let expect.
     """
-    far = _in_deviations(away, precision)
-    pulls: list[float] = []
-    for row in precision.inverse:
-        pull = 0.0
-        for entry, other in zip(row, far, strict=True):
-            pull += entry * other
-        pulls.append(abs(pull))
+    pulls = [abs(pull) for pull in _pulls(_in_deviations(away, precision), precision)]
     largest = max(pulls)
     if largest == 0.0:
         return pulls
@@ -84,6 +92,16 @@ def blame_of(away: list[float], precision: Precision) -> list[float]:
         falls.append(fall)
         total += fall
     return [fall / total for fall in falls]
+
+
+def _pulls(far: list[float], precision: Precision) -> list[float]:
+    pulls: list[float] = []
+    for row in precision.inverse:
+        pull = 0.0
+        for entry, other in zip(row, far, strict=True):
+            pull += entry * other
+        pulls.append(pull)
+    return pulls
 
 
 def _in_deviations(away: list[float], precision: Precision) -> list[float]:

@@ -5,8 +5,9 @@ from math import isnan, nan, sqrt
 from typing import Final
 
 from services.scoring.band import Band
-from services.scoring.covariance import grown, learnt, learnt_apart
+from services.scoring.covariance import grown, learnt, learnt_apart, shrunk
 from services.scoring.hotelling import FARTHEST, Precision, blame_of, precision_of, statistic_of
+from services.scoring.largest import Largest
 from services.scoring.pace import Pace
 
 MOST_SENSORS: Final = 32
@@ -25,7 +26,7 @@ _CREEP_LIMIT: Final = 3.0
 _SPIKE: Final = 20.0
 _REFRESH_EVERY: Final = 10
 _LINE_PART: Final = 0.8
-_FORGET: Final = 0.9995
+_GONE_ROWS: Final = 4_000.0
 _EVIDENCE_WEIGHT: Final = 2.0
 _HALF_LIFE_STEPS: Final = 4_000.0
 _LN2: Final = 0.6931471805599453
@@ -38,24 +39,28 @@ class JointScorer:
     the latest 15 rows are compared with their mean m and covariance C: t = (x - m)' C^-1 (x - m) / d, C^-1 taken anew
     every tenth row. A row with t <= 2 is learnt (as are the first 400 rows), with a memory of 400 rows; for any other,
     m creeps by a thousandth. Without that gate an online model takes in a fault within a minute. Sensors may be
-    missing: t is then that of those present. Those met later join in after some 400 rows. A row has two sensors at
-    least: what a device sends sensor by sensor is no row.
+    missing: t is then that of those in the window, in the measure of all (see `Largest`). Those met later join in after
+    some 400 rows, those not met for 4,000 are dropped; neither moves what is held of the others. A row has two sensors
+    at least: what a device sends sensor by sensor is no row.
 
     What is over must not be held against the rows that follow: where t is on the line, and the latest five rows alone
     would make less than a third of it, the means begin anew with these five. As a mean of n rows scatters more, its
     distance from m is taken by sqrt(n / 15) until there are fifteen again.
 
-    `score`: t / (t + 0.8 r), r the largest t met while learning, forgotten over some 2,000 rows. `evidence`: how new t
+    `score`: t / (t + 0.8 r), r the largest t met while learning (see `Largest`). `evidence`: how new t
     is as a record (see `Band`), for alarms within a budget. 0 both for fewer than two sensors and in the first 400
     rows.
     """
 
     __slots__ = (
         "_away",
+        "_away_in_use",
+        "_has_gone",
         "_leap",
         "_precision",
         "_precisions",
         "_seasoned",
+        "_times",
         "_use",
         "_whole_rows",
         "basis",
@@ -63,6 +68,7 @@ class JointScorer:
         "evidence",
         "largest",
         "means",
+        "missed",
         "names",
         "old",
         "older",
@@ -80,13 +86,15 @@ class JointScorer:
         self.names: list[str] = []
         self.places: dict[str, int] = {}
         self.rows = 0
-        self.largest = 1.0
+        self.largest = Largest()
         self.record = Band(WINDOW, _FIRST_ROWS, one_sided=True)
         self.pace = Pace()
         self.means: list[float] = []
         self.covariance: list[list[float]] = []
         self.basis: list[list[float]] = []
         self.seen: list[float] = []
+        self.missed: list[float] = []
+        """By sensor: rows since it was met."""
         self.older: list[float] = []
         self.old: list[float] = []
         self.window: list[list[float]] = []
@@ -98,6 +106,9 @@ class JointScorer:
         self._precision: Precision | None = None
         self._use: list[int] = []
         self._away: list[float] = []
+        self._away_in_use: list[float] = []
+        self._times = 1.0
+        self._has_gone = False
         self._leap: list[float] = []
         self._seasoned = False
         self._whole_rows = 0
@@ -120,6 +131,8 @@ class JointScorer:
         self.score = self.evidence = 0.0
         self._precision = None
         if learn:
+            if self._has_gone:
+                self._drop_gone()
             self._meet(values)
         if len(self.names) < 2:
             return
@@ -133,11 +146,12 @@ class JointScorer:
             statistic = self._judge_whole(whole)
         else:
             have, statistic = self._judge_any(values, left_out, learn=learn)
+        measured = min(statistic * self._times, FARTHEST)
         if row >= WARM_UP and statistic > 0.0:
-            self.score = statistic / (statistic + _LINE_PART * self.largest)
-            if statistic > self.record.high:
+            self.score = measured / (measured + _LINE_PART * self.largest.value)
+            if measured > self.record.high:
                 allowance = allowance_s * self.pace.step_s
-                self.evidence = _EVIDENCE_WEIGHT * self.record.novelty(statistic, row, allowance)
+                self.evidence = _EVIDENCE_WEIGHT * self.record.novelty(measured, row, allowance)
         if not learn:
             return
         self.rows = row + 1
@@ -146,7 +160,7 @@ class JointScorer:
             self._leap = []
             self._precisions.clear()
         if row < WARM_UP or statistic <= _GATE or open_gate:
-            self._learn(have, statistic)
+            self._learn(have, statistic, measured)
         else:
             self._creep()
 
@@ -154,13 +168,14 @@ class JointScorer:
         """By sensor: its part in t of the latest row, as `blame_of` has it; none where t was not taken."""
         if self._precision is None:
             return {}
-        parts = blame_of([self._away[j] for j in self._use], self._precision)
+        parts = blame_of(self._away_in_use, self._precision)
         return {self.names[j]: part for j, part in zip(self._use, parts, strict=True)}
 
     def take_stock(self) -> None:
         """After its numbers were put in from outside: see which kind of row comes next."""
         self._whole_rows = WINDOW if all(map(all, self.present)) else 0
         self._seasoned = bool(self.names) and min(self.seen) >= WARM_UP
+        self._has_gone = bool(self.names) and max(self.missed) >= _GONE_ROWS
 
     def _meet(self, values: Mapping[str, float]) -> None:
         places = self.places
@@ -176,6 +191,8 @@ class JointScorer:
             none = [0.0] * more
             self.means = self.means + none
             self.seen = self.seen + none
+            self.missed = self.missed + none
+            self.largest.without += [1.0] * more
             self.older = self.older + [nan] * more
             self.old = self.old + [nan] * more
             self.covariance = grown(self.covariance, more)
@@ -186,6 +203,21 @@ class JointScorer:
             self._leap = []
             self._seasoned = False
             self._whole_rows = 0
+
+    def _drop_gone(self) -> None:
+        for place in range(len(self.names) - 1, -1, -1):
+            if self.missed[place] >= _GONE_ROWS:
+                times = self.largest.drop(place)
+                self.record.stretch(times)
+                self.covariance, self.basis = shrunk(self.covariance, place), shrunk(self.basis, place)
+                for numbers in (self.means, self.seen, self.missed, self.older, self.old):
+                    del numbers[place]
+                del self.names[place], self.window[place], self.present[place]
+        self.places = {name: place for place, name in enumerate(self.names)}
+        self._leap = []
+        self._use = []
+        self._precisions.clear()
+        self.take_stock()
 
     def _whole_row(self, values: Mapping[str, float]) -> list[float] | None:
         """The row, if it and those of the window have all sensors, each known for long; else None.
@@ -225,6 +257,7 @@ class JointScorer:
         self._away = away
         if len(self._use) != len(away):
             self._use = list(range(len(away)))
+        self._times = 1.0
         statistic = self._statistic()
         if self._is_over(self.window, self.present, statistic):
             self._forget_older(self.window, self.present)
@@ -265,7 +298,11 @@ class JointScorer:
             for j in range(count):
                 if isnan(latest[j]):
                     is_whole = False
+                    self.missed[j] += 1.0
+                    if self.missed[j] >= _GONE_ROWS:
+                        self._has_gone = True
                 else:
+                    self.missed[j] = 0.0
                     self.older[j] = self.old[j]
                     self.old[j] = latest[j]
                 if have[j]:
@@ -310,11 +347,12 @@ class JointScorer:
                 away = [distance * closer for distance in away]
         self._away = away
         self._use = use
+        self._times = self.largest.times(use)
         return have, means, self._statistic() if use else 0.0
 
     def _is_over(self, window: list[list[float]], present: list[list[float]], statistic: float) -> bool:
         """Whether t is on the line, and the latest five rows alone would make less than a third of it."""
-        if statistic < _LINE_PART * self.largest or self.rows < WARM_UP or self._precision is None:
+        if statistic * self._times < _LINE_PART * self.largest.value or self.rows < WARM_UP or self._precision is None:
             return False
         places = [(self.rows - k) % WINDOW for k in range(_LATELY)]
         places.sort()
@@ -347,9 +385,10 @@ class JointScorer:
             chosen = self.basis if is_all else [[self.basis[i][j] for j in use] for i in use]
             precision = self._precisions[key] = precision_of(chosen)
         self._precision = precision
-        return statistic_of(away if is_all else [away[j] for j in use], precision)
+        chosen_away = self._away_in_use = away if is_all else [away[j] for j in use]
+        return statistic_of(chosen_away, precision)
 
-    def _learn(self, have: list[bool] | None, statistic: float) -> None:
+    def _learn(self, have: list[bool] | None, statistic: float, measured: float) -> None:
         """`have`: the sensors with readings in the window; None for all, each known for long."""
         away, means = self._away, self.means
         if have is None:
@@ -365,10 +404,11 @@ class JointScorer:
             else:
                 self.covariance = learnt_apart(self.covariance, away, gains)
         if self.rows > _FIRST_ROWS:
-            self.largest = max(self.largest * _FORGET, statistic)
-            if statistic > self.record.high:
-                self.record.learn(statistic, self.rows)
-            self.record.relax(statistic, self.rows, _LN2 / _HALF_LIFE_STEPS, _HALF_LIFE_STEPS / _LN2)
+            if self._precision is not None:
+                self.largest.learn(statistic, self._times, self._use, self._away_in_use, self._precision)
+            if measured > self.record.high:
+                self.record.learn(measured, self.rows)
+            self.record.relax(measured, self.rows, _LN2 / _HALF_LIFE_STEPS, _HALF_LIFE_STEPS / _LN2)
 
     def _creep(self) -> None:
         crept: list[float] = []

@@ -16,9 +16,11 @@ def _encode_joint(joint: JointScorer) -> list[State]:
         joint.older + joint.old,
         _by_rows(joint.window),
         _by_rows(joint.present),
+        joint.missed,
+        joint.largest.without,
     ]
     arrays = [encode(array("d", numbers)) for numbers in flat]
-    return [joint.names.copy(), joint.rows, joint.largest, encode(joint.record), encode(joint.pace), arrays]
+    return [joint.names.copy(), joint.rows, joint.largest.value, encode(joint.record), encode(joint.pace), arrays]
 
 
 def _restore_joint(joint: JointScorer, fields: object) -> None:
@@ -29,8 +31,10 @@ def _restore_joint(joint: JointScorer, fields: object) -> None:
             raise StateUnreadable("joint: expected names, rows, largest, record, pace, arrays")
     count = len(names)
     sizes = [count, count, count * count, count * count, 2 * count, WINDOW * count, WINDOW * count]
+    if len(arrays) > len(sizes):  # written by a Weir that drops sensors
+        sizes += [count, count]
     if not all(isinstance(name, str) for name in names) or count > MOST_SENSORS or len(arrays) != len(sizes):
-        raise StateUnreadable("joint: expected sensors' names and seven arrays")
+        raise StateUnreadable("joint: expected sensors' names and nine arrays (seven, before sensors were dropped)")
     numbers: list[list[float]] = []
     for packed, size in zip(arrays, sizes, strict=True):
         if not isinstance(packed, bytes) or len(packed) != 8 * size:
@@ -43,8 +47,10 @@ def _restore_joint(joint: JointScorer, fields: object) -> None:
     joint.older, joint.old = numbers[4][:count], numbers[4][count:]
     joint.window = [numbers[5][j::count] for j in range(count)]
     joint.present = [numbers[6][j::count] for j in range(count)]
+    joint.missed = numbers[7] if len(numbers) > 7 else [0.0] * count
     joint.rows = rows
-    joint.largest = largest
+    joint.largest.value = largest
+    joint.largest.without = numbers[8] if len(numbers) > 8 else [1.0] * count
     joint.take_stock()
     restore(joint.record, record)
     restore(joint.pace, pace)

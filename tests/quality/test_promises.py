@@ -39,6 +39,19 @@ def test_a_fault_of_a_thousand_readings_is_one_at_its_end():
     assert measures.long_fault_is_scored_at_its_end(60.0, 1)
 
 
+@pytest.mark.parametrize("what", ["one NaN", "one 1e300", "a field added late"])
+@pytest.mark.parametrize("seed", [1, 3])
+def test_what_befalls_one_reading_or_field_leaves_later_scores_where_they_were(what, seed):
+    difference = measures.poisoning(what, seed)
+    assert max(difference.of_device, difference.of_sensors) < 0.02
+
+
+def test_a_device_that_lost_a_field_is_judged_as_one_that_never_had_it():
+    difference = measures.poisoning("a field gone for ever", 1)
+    assert difference.of_device < 0.02
+    assert difference.of_sensors < 0.02
+
+
 def test_the_culprit_of_a_fault_is_right():
     found = [measures.culprit_is_right(fault, 3) for fault in measures.FAULTS]
     assert [(alarmed, right) for alarmed, right, _ in found] == [(True, True)] * len(found)

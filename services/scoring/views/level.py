@@ -72,7 +72,7 @@ class LevelView(View):
         seen = self.means.count + 1
         for scale, slow in self._slow:
             if seen >= slow.span:
-                slow.observe(scale.mean, self.learnt, moment.step_s)
+                slow.observe(scale.mean, self.learnt, moment.step_s, moment.event_us)
         if self._has_news:
             self.reading.learn(self._value, self.learnt)
             for scale, band in self._pairs:

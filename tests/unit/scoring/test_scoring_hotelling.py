@@ -80,3 +80,12 @@ def test_whatever_was_learnt_and_read_t2_is_finite_and_blame_adds_up(learnt_apar
     assert (parts >= 0.0).all()
     assert math.isfinite(parts.sum())
     assert parts.sum() == pytest.approx(1.0, abs=1e-9) or statistic == 0.0
+
+
+def test_without_each_number_it_is_that_of_the_others():
+    covariance = learnt(3)
+    away = np.array([1.0, -2.0, 0.5, 3.0, -0.25])
+    others = hotelling.statistics_without(away.tolist(), precision_of(covariance))
+    for place, statistic in enumerate(others):
+        rest = [i for i in range(5) if i != place]
+        assert statistic == pytest.approx(statistic_of(away[rest], precision_of(covariance[np.ix_(rest, rest)])))

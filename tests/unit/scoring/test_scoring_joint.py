@@ -87,6 +87,45 @@ def test_a_field_added_late_and_one_gone_for_ever_are_no_anomaly():
     assert over <= 25
 
 
+def test_a_field_that_went_is_dropped_without_a_trace_in_the_scores():
+    """After 4,000 rows; until then, and from then on, the others are judged alike."""
+    scorer, rng = trained(7)
+    kept = None
+    for i in range(700, 4_800):
+        values = row(rng, i)
+        del values["s1"]
+        if i == 4_690:
+            kept = DeviceScorer.from_state(ModelSpec(), scorer.to_state())
+            kept._joint.missed = [0.0] * len(NAMES)  # as if it had been there of late
+        one = scorer.update(START_US + i * SECOND_US, values)
+        if kept is not None:
+            assert one.score == pytest.approx(kept.update(START_US + i * SECOND_US, values).score, abs=1e-9)
+    assert kept._joint.names == NAMES
+    assert scorer._joint.names == [name for name in NAMES if name != "s1"]
+    assert DeviceScorer.from_state(ModelSpec(), scorer.to_state()).to_state() == scorer.to_state()
+
+
+def test_a_field_that_comes_back_after_it_was_dropped_is_learnt_anew():
+    scorer, rng = trained(7)
+    scorer._joint.missed[1] = 4_000.0
+    scorer = DeviceScorer.from_state(ModelSpec(), scorer.to_state())
+    for i in range(700, 1_200):
+        score = scorer.update(START_US + i * SECOND_US, row(rng, i))
+    assert scorer._joint.names == ["s0", "s2", "s3", "s4", "s5", "s1"]
+    assert score.score < 0.5
+
+
+def test_state_from_before_sensors_were_dropped_is_read():
+    scorer, rng = trained(8)
+    state = scorer.to_state()
+    joint = next(part for part in state if isinstance(part, list) and part and part[0] == "joint.1")
+    joint[-1] = joint[-1][:7]
+    old = DeviceScorer.from_state(ModelSpec(), state)
+    values = row(rng, 700)
+    event_us = START_US + 700 * SECOND_US
+    assert old.update(event_us, values).score == scorer.update(event_us, values).score
+
+
 def test_devices_with_more_sensors_than_are_looked_at_together_are_scored():
     rng, scorer = random.Random(6), DeviceScorer(ModelSpec())
     for i in range(450):
@@ -111,7 +150,7 @@ def test_what_has_not_moved_for_weeks_is_scored():
     for i in range(500):
         scorer.update(START_US + i * SECOND_US, dict.fromkeys(NAMES, 1.0))
     joint = scorer._joint  # where a month of the same readings takes it
-    joint.largest = 0.0
+    joint.largest.value = 0.0
     joint.means = [sum(column) / len(column) for column in joint.window]
     assert scorer.update(START_US + 500 * SECOND_US, dict.fromkeys(NAMES, 1.0)).score < 0.5
     assert 0.0 <= scorer.update(START_US + 501 * SECOND_US, dict.fromkeys(NAMES, 9.0)).score <= 1.0
