@@ -22,7 +22,7 @@ _SPREAD_WEIGHT = 0.37
 _DAY = (0.74, 0.74)
 _WEEK = (0.37, 1.47)
 _SEQUENCE = 0.37
-_RUN = 0.5
+_RUN = 0.65
 _GAUSSIAN = 0.37
 """Weights were fitted on the development half of NAB, then rounded: see docs/scoring.md."""
 

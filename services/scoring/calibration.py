@@ -18,6 +18,7 @@ _QUIET_S: Final = 300.0
 _QUIET_STEPS: Final = 120.0
 _ESCALATION: Final = 3.0
 _LOUD: Final = 1.5
+_ANOTHER: Final = 2.0
 _QUIET_SCORE: Final = 0.49
 
 
@@ -73,8 +74,10 @@ class Quiet:
     """The quiet rule of one sensor: one alarm for one excursion, and none for a while after it began.
 
     Quiet lasts five minutes (120 steps, if those take longer) and at least until the score has been under the line; the
-    score is held under 0.5 meanwhile, unless the evidence reaches three times that of the latest alarm (of one of
-    1.5, if that was less).
+    score is held under 0.5 meanwhile. An excursion that goes on breaks it by three times the evidence of the latest
+    alarm (of one of 1.5, if that was less): what wanders off reaches twice as much in time. One that began after the
+    score had been under the line is another: twice that of the latest alarm is enough, so that a false alarm hides no
+    fault.
     """
 
     __slots__ = ("left_s", "loudest", "ongoing")
@@ -93,11 +96,13 @@ class Quiet:
         """What the quiet rule leaves of `score`."""
         over = score >= ALARM_LINE
         left = self.left_s = max(0.0, self.left_s - elapsed_s)
-        muted = left > 0.0 or self.ongoing
-        self.ongoing = self.ongoing and over
+        goes_on = self.ongoing
+        muted = left > 0.0 or goes_on
+        self.ongoing = goes_on and over
         if not over:
             return score if not muted else min(score, _QUIET_SCORE)
-        if muted and evidence < _ESCALATION * max(self.loudest, _LOUD):
+        breaks = _ESCALATION * max(self.loudest, _LOUD) if goes_on else _ANOTHER * self.loudest
+        if muted and evidence < breaks:
             return _QUIET_SCORE
         self.left_s = max(_QUIET_S, _QUIET_STEPS * step_s)
         self.ongoing = True

@@ -72,7 +72,7 @@ def adopted_after_s(step_s: float, seed: int, longest_s: float) -> float:
     return (latest + 1) * step_s if adopted else float("inf")
 
 
-def stuck_is_found(kind: str, step_s: float, seed: int, history: int = 2_000) -> bool:
+def stuck_is_found(kind: str, step_s: float, seed: int, history: int) -> bool:
     """Whether a sensor that stands still alarms within its patience: 200 readings, or five of its longest runs."""
     _, values = clean_signal(kind, step_s, seed, history * step_s / DAY_S)
     device = Device(step_s)

@@ -5,6 +5,7 @@ where a promise is not kept.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,11 +71,10 @@ def faults(runs: int) -> Iterator[Finding]:
 def stuck(runs: int) -> Iterator[Finding]:
     """Sensors that stand still."""
     for kind in ("noise", "cycles", "quantised"):
-        for step_s in PACES_S:
-            found = sum(measures.stuck_is_found(kind, step_s, seed) for seed in range(runs)) / runs
-            yield Finding(
-                f"stuck {kind}, every {step_s} s, found in its patience", f"{found:.0%}", "95%", found >= 0.95
-            )
+        for history, step_s in itertools.product((1_000, 2_000), PACES_S):
+            found = sum(measures.stuck_is_found(kind, step_s, seed, history) for seed in range(runs)) / runs
+            what = f"stuck {kind} after {history} readings, every {step_s} s, found in its patience"
+            yield Finding(what, f"{found:.0%}", "95%", found >= 0.95)
 
 
 def disturbances(runs: int) -> Iterator[Finding]:

@@ -23,7 +23,16 @@ def test_a_step_of_ten_deviations_is_found_within_six_readings(step_s):
 
 @pytest.mark.parametrize("step_s", [60, 600])
 def test_a_stuck_sensor_is_found_within_its_patience(step_s):
-    assert all(measures.stuck_is_found("noise", step_s, seed) for seed in range(3))
+    assert all(measures.stuck_is_found("noise", step_s, seed, 2_000) for seed in range(3))
+
+
+def test_a_stuck_sensor_that_tells_whole_numbers_is_found_within_its_patience():
+    assert sum(measures.stuck_is_found("quantised", 1.0, seed, 1_000) for seed in range(10)) >= 9
+
+
+@pytest.mark.parametrize("step_s", [1, 60, 600])
+def test_a_slow_drift_is_found_before_its_end_by_a_sensor_of_300_readings(step_s):
+    assert sum(measures.drift_is_found(300, step_s, seed) for seed in range(10)) >= 9
 
 
 def test_a_fault_of_a_thousand_readings_is_one_at_its_end():

@@ -31,7 +31,7 @@ def test_a_wave_is_one_alarm_at_most_while_its_first_cycle_looks_like_a_drift():
     assert alarms(Feed().all(wave)) <= 1
 
 
-@pytest.mark.parametrize("history", [1000, 3000])
+@pytest.mark.parametrize("history", [300, 1000, 3000])
 def test_a_drift_of_four_deviations_over_500_readings_is_found_before_its_end(history):
     found = 0
     for seed in range(10):
