@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready$(if $(WEIR_PURE),-pure)
 BENCH_READY := .bench-venv/.ready
 PYTEST := $(BIN)/pytest
 SEED ?= 1
@@ -24,8 +24,10 @@ $(INSTALLED): requirements.lock pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Says so where it cannot compile, which pip keeps to itself; nothing to do where pip has just compiled.
+# Says so where it cannot compile, which pip keeps to itself; nothing to do where pip has just compiled. With WEIR_PURE=1
+# the core becomes plain Python, and compiled again without it.
 $(READY): $(INSTALLED) $(shell find schemas services -name '*.py')
+	@rm -f $(VENV)/.ready $(VENV)/.ready-pure
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 

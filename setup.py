@@ -74,7 +74,9 @@ class BuildCore(build_ext):
     """`build_ext`, which falls back to plain Python, and runs mypyc only when something is really built."""
 
     def run(self) -> None:
-        """Compile, or say in one line why not."""
+        """Compile, unless plain Python is asked for; or say in one line why not."""
+        if pure:
+            return
         roots = [Path(self.build_lib), *([Path()] if self.inplace else [])]
         made_by = hashlib.sha256(Path("setup.py").read_bytes()).hexdigest()
         wanted = {"mypy": version("mypy"), "made_by": made_by, "sources": _digests()}

@@ -19,6 +19,8 @@ from services.runtime import core
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+pytest_plugins = ("integration.alert_processes",)
+
 START_SECONDS = 180.0
 SERVERS = {"stack", "kafka", "mosquitto", "influxdb", "influx_version"}
 SLOW_FOLDERS = {"integration", "faults", "e2e"}

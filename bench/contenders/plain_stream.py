@@ -9,6 +9,7 @@ import msgspec
 
 from schemas import topics
 from services.runtime import kafka
+from services.runtime.process import look_for_garbage_seldom
 from services.runtime.routes import load_routes
 from services.runtime.settings import KafkaSettings
 from services.stream.arrival import RawRecord
@@ -28,6 +29,7 @@ def main() -> None:
     leaving: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: leaving.append(1))
     committed = time.monotonic()
+    look_for_garbage_seldom()
     while not leaving:
         batches: dict[int, list[RawRecord]] = {}
         for message in consumer.consume(1000, 0.1):

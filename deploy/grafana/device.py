@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.grafana.influxql import INTERVAL, chosen, latest_first, select, tag_values
+from deploy.grafana.influxql import INTERVAL, PAST_WEEK, chosen, latest_first, select, tag_values
 from deploy.grafana.panels import (
     CRITICAL,
     LONG,
     NEUTRAL,
+    OVER_BUDGET,
     SEVERITY,
     Json,
     override,
     override_matching,
     query,
     repeated,
+    stat,
     table,
     timeseries,
     variable,
@@ -35,7 +37,7 @@ def parts() -> dict[str, Any]:
         "variables": _variables(),
         "annotations": [_anomalies(), _model_events()],
         "rows": [
-            (8, [_score()]),
+            (8, [_score() | {"share": 5}, _alarms()]),
             (9, [repeated(_readings(), "sensor")]),
             (8, [repeated(_minutes(), "sensor")]),
             (8, [_models()]),
@@ -127,6 +129,23 @@ def _score() -> Json:
                 color={"mode": "fixed", "fixedColor": CRITICAL},
             ),
         ],
+    )
+
+
+def _alarms() -> Json:
+    return stat(
+        "Alarms in 7 days",
+        "Anomalies that opened in the last 7 days, whatever the time range. A device's budget is one a week, or "
+        "`alarms_per_week` of its type; one that alarms more often must show more each time. What it has spent: "
+        "`weir status --devices`.",
+        query(
+            select('count("peak")', influx.ANOMALIES, _WHERE, within=PAST_WEEK),
+            alias="alarms",
+            source=LONG,
+        ),
+        thresholds=OVER_BUDGET,
+        graph=False,
+        decimals=0,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.grafana.influxql import INTERVAL, chosen, latest_first, select, summed, tag_values
+from deploy.grafana.influxql import INTERVAL, PAST_WEEK, chosen, latest_first, select, summed, tag_values
 from deploy.grafana.panels import (
     ANY_IS_BAD,
     CALM,
     CRITICAL,
     LONG,
+    OVER_BUDGET,
     SEVERITY,
     Json,
     override,
@@ -46,7 +47,8 @@ def parts() -> dict[str, Any]:
         "rows": [
             (4, [_readings(), _devices(), _unusual(), _open_anomalies(), _dead_letters()]),
             (10, [_worst() | {"share": 2}, _worst_over_time()]),
-            (10, [_anomalies() | {"share": 2}, _by_reason()]),
+            (10, [_anomalies() | {"share": 2}, _alarms_by_device()]),
+            (8, [_by_reason()]),
         ],
     }
 
@@ -227,6 +229,26 @@ def _anomalies() -> Json:
             override("What", custom__width=420),
         ],
         sort="Began",
+    )
+
+
+def _alarms_by_device() -> Json:
+    return table(
+        "Alarms in 7 days",
+        "Anomalies that opened in the last 7 days, whatever the time range. A device's budget is one a week, or "
+        "`alarms_per_week` of its type: above it, look at the device; see `weir status --devices`.",
+        query(
+            select('count("peak") AS "alarms"', influx.ANOMALIES, _WHERE, by=_DEVICE, within=PAST_WEEK),
+            table=True,
+            source=LONG,
+        ),
+        columns={"tenant": "Tenant", "site": "Site", "device": "Device", "alarms": "Alarms"},
+        overrides=[
+            override("Device", links=_DEVICE_LINK),
+            override("Alarms", thresholds=OVER_BUDGET, custom__cellOptions=_COLORED, decimals=0, custom__width=90),
+        ],
+        sort="Alarms",
+        limit=50,
     )
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 TIME_FILTER = "$timeFilter"
+PAST_WEEK = "time > now() - 7d"
 INTERVAL = "time($__interval)"
 """In `by`: one value for each step of the graph."""
 
 
-def select(what: str, source: str, where: Iterable[str] = (), *, by: Iterable[str] = (), fill: str = "") -> str:
-    """A query of a measurement (or, in parentheses, of another query) in the dashboard's time range.
+def select(
+    what: str,
+    source: str,
+    where: Iterable[str] = (),
+    *,
+    by: Iterable[str] = (),
+    fill: str = "",
+    within: str = TIME_FILTER,
+) -> str:
+    """A query of a measurement (or, in parentheses, of another query), in the dashboard's time range or `within`.
 
     `where` are conditions that must all hold; `by` are tags, or `INTERVAL`; `fill` is what an empty step shows.
     """
@@ -20,7 +29,7 @@ def select(what: str, source: str, where: Iterable[str] = (), *, by: Iterable[st
         "FROM",
         source if source.startswith("(") else f'"{source}"',
         "WHERE",
-        " AND ".join([*where, TIME_FILTER]),
+        " AND ".join([*where, within]),
     ]
     if groups := [group if group == INTERVAL else f'"{group}"' for group in by]:
         parts += ["GROUP BY", ", ".join(groups)]

@@ -31,6 +31,8 @@ def steps(*bounds: tuple[float | None, str]) -> Json:
 SEVERITY = steps((None, CALM), (0.5, NOTICE), (0.7, WARNING), (0.8, CRITICAL))
 """As `schemas.telemetry.Severity` has them; 0.5 is the alarm line."""
 ANY_IS_BAD = steps((None, CALM), (1, WARNING))
+OVER_BUDGET = steps((None, CALM), (2, NOTICE), (3, WARNING))
+"""Alarms of a device in a week; the budget is 1, unless its type says otherwise."""
 PLAIN = steps((None, NEUTRAL))
 
 

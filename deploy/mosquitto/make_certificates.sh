@@ -27,11 +27,12 @@ is_device() { matches "$id/$id/$id" "$1"; }
 is_service() { matches "weir-[A-Za-z0-9_.-]\{1,59\}" "$1"; }
 
 configure() {
-  cat >"$folder/openssl.cnf" <<CONFIGURATION
-[weir]
-dir = $folder/authorities/weir
-certificate = $folder/weir-ca.crt
-private_key = $folder/weir-ca.key
+  for authority in weir devices; do
+    cat <<AUTHORITY
+[$authority]
+dir = $folder/authorities/$authority
+certificate = $folder/$authority-ca.crt
+private_key = $folder/$authority-ca.key
 database = \$dir/index.txt
 new_certs_dir = \$dir/issued
 rand_serial = yes
@@ -39,17 +40,9 @@ unique_subject = no
 default_md = sha256
 default_crl_days = $CA_DAYS
 policy = name
-[devices]
-dir = $folder/authorities/devices
-certificate = $folder/devices-ca.crt
-private_key = $folder/devices-ca.key
-database = \$dir/index.txt
-new_certs_dir = \$dir/issued
-rand_serial = yes
-unique_subject = no
-default_md = sha256
-default_crl_days = $CA_DAYS
-policy = name
+AUTHORITY
+  done >"$folder/openssl.cnf"
+  cat >>"$folder/openssl.cnf" <<CONFIGURATION
 [name]
 commonName = supplied
 [req]

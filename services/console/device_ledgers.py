@@ -1,11 +1,14 @@
-"""The devices' ledgers, as the stream's checkpoints hold them on the state topic. Pure.
+"""The devices' ledgers and alarm budgets, as the stream's checkpoints hold them on the state topic. Pure.
 
-Of each state record only the ledger is kept; as in recovery the highest applied offset wins, not the last record.
+Of each state record only these are kept; as in recovery the highest applied offset wins, not the last record.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from services.scoring.calibration import Budget
+from services.scoring.device import budget_in
+from services.scoring.state import State, StateUnreadable
 from services.stream.device import applied_of, read_snapshot
 from services.stream.device_table import OVERFLOW
 from services.stream.ledger import Ledger
@@ -13,11 +16,15 @@ from services.stream.recovery import RAW_TOPIC_KEY
 
 
 class DeviceLedger(NamedTuple):
-    """One device's counts, up to and including the offset `applied` of its partition of telemetry.raw."""
+    """One device's counts, up to and including the offset `applied` of its partition of telemetry.raw.
+
+    `budget`: its alarms of late and what it may have; None where its models have a form that this Weir does not read.
+    """
 
     partition: int
     applied: int
     ledger: Ledger
+    budget: Budget | None = None
 
     @property
     def dead(self) -> int:
@@ -52,7 +59,8 @@ class DeviceLedgers:
         applied = applied_of(value)
         known = self._best.get(name)
         if known is None or applied >= known.applied:
-            self._best[name] = DeviceLedger(self._partition, applied, read_snapshot(name, value).ledger)
+            snapshot = read_snapshot(name, value)
+            self._best[name] = DeviceLedger(self._partition, applied, snapshot.ledger, _budget(snapshot.scorer))
 
     def __iter__(self) -> Iterator[tuple[str, DeviceLedger]]:
         return iter(self._best.items())
@@ -60,6 +68,13 @@ class DeviceLedgers:
     def get(self, key: str) -> DeviceLedger | None:
         """A device's; None: nothing was checkpointed of it."""
         return self._best.get(key)
+
+
+def _budget(scorer: State) -> Budget | None:
+    try:
+        return budget_in(scorer)
+    except StateUnreadable:
+        return None  # the stream lets such models learn anew, with a budget that nothing is spent of
 
 
 def is_overflow(key: str) -> bool:

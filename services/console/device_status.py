@@ -1,4 +1,4 @@
-"""`weir status --devices`: each device's ledger as it was checkpointed last, those first that need a look."""
+"""`weir status --devices`: each device's ledger and alarms as checkpointed last, those first that need a look."""
 
 import sys
 from collections.abc import Iterable
@@ -14,12 +14,15 @@ from services.console import ending, local_stack
 from services.console.device_ledgers import DeviceLedger, DeviceLedgers, is_overflow
 from services.console.log_slices import LogSlices
 from services.console.wording import printable
-from services.runtime import settings
+from services.runtime import clock, settings
 from services.runtime.errors import ConfigurationError, ExitCode
 from services.runtime.settings import ToolSettings
 
 SHOWN: Final = 20
 """Devices that a person is shown."""
+
+_ALARMS_WIDTH: Final = 9
+"""As many characters as `12.3 of 1` has: what is shown of the alarms is whole on a narrow terminal too."""
 
 Named = tuple[str, DeviceLedger]
 """A device's key and its ledger."""
@@ -28,6 +31,7 @@ Named = tuple[str, DeviceLedger]
 def run(device: str | None, *, as_json: bool) -> int:
     """Print all devices' ledgers, or one's; 0 where they add up, else 1."""
     local_stack.adopt()
+    now_us = clock.now_us()
     told = settings.load(ToolSettings)
     log = LogSlices(told.kafka)
     try:
@@ -39,9 +43,9 @@ def run(device: str | None, *, as_json: bool) -> int:
         if not found:
             raise ConfigurationError(f"nothing was checkpointed of a device {device!r}; `weir status --devices`")
     if as_json:
-        sys.stdout.write(to_json(found) + "\n")
+        sys.stdout.write(to_json(found, now_us) + "\n")
     else:
-        _print(found, in_full=device is not None)
+        _print(found, now_us, in_full=device is not None)
     return ExitCode.OK if all(ledger.adds_up for _, ledger in found) else ending.PROBLEM
 
 
@@ -50,12 +54,18 @@ def worst_first(ledgers: Iterable[Named]) -> list[Named]:
     return sorted(ledgers, key=lambda named: (named[1].adds_up, -named[1].dead, named[0], named[1].partition))
 
 
-def to_json(found: list[Named]) -> str:
+def to_json(found: list[Named], now_us: int) -> str:
     """For programs: all of them, in the same order."""
-    return msgspec.json.format(msgspec.json.encode({"devices": [_plain(*named) for named in found]}), indent=2).decode()
+    devices = [_plain(*named, now_us) for named in found]
+    return msgspec.json.format(msgspec.json.encode({"devices": devices}), indent=2).decode()
 
 
-def _plain(key: str, of: DeviceLedger) -> dict[str, Any]:
+def alarms_of_late(of: DeviceLedger, now_us: int) -> float | None:
+    """Alarms as the budget counts them, forgotten with a time constant of a week; None where that is not known."""
+    return None if of.budget is None else of.budget.spent(now_us) * of.budget.alarms_per_week
+
+
+def _plain(key: str, of: DeviceLedger, now_us: int) -> dict[str, Any]:
     return {
         "device": key,
         "partition": of.partition,
@@ -64,6 +74,8 @@ def _plain(key: str, of: DeviceLedger) -> dict[str, Any]:
         **msgspec.structs.asdict(of.ledger),
         "missing_messages": of.ledger.missing_messages,
         "missing_readings": of.ledger.missing_readings,
+        "alarms_of_late": alarms_of_late(of, now_us),
+        "alarms_per_week": of.budget and of.budget.alarms_per_week,
     }
 
 
@@ -75,9 +87,9 @@ def _read(log: LogSlices) -> Iterable[Named]:
         yield from ledgers
 
 
-def _print(found: list[Named], *, in_full: bool) -> None:
+def _print(found: list[Named], now_us: int, *, in_full: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    console.print(_table(found[:SHOWN]))
+    console.print(_table(found[:SHOWN], now_us))
     if len(found) > SHOWN:
         rest = found[SHOWN:]
         dead, wrong = sum(ledger.dead for _, ledger in rest), sum(not ledger.adds_up for _, ledger in rest)
@@ -90,11 +102,12 @@ def _print(found: list[Named], *, in_full: bool) -> None:
             console.print(f"as of offset {of.applied:,} of partition {of.partition} of telemetry.raw")
 
 
-def _table(found: list[Named]) -> Table:
+def _table(found: list[Named], now_us: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("device", no_wrap=True)
     for name in ("received", "decoded", "dead", "redelivered", "readings", "stored", "dead", "duplicates"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("alarms", justify="right", no_wrap=True, min_width=_ALARMS_WIDTH)
     table.add_column("")
     for key, of in found:
         ledger = of.ledger
@@ -111,9 +124,20 @@ def _table(found: list[Named]) -> Table:
         missing = f"✗ {ledger.missing_messages:,} messages, {ledger.missing_readings:,} readings missing"
         name = f"{key} (refused, forgotten)" if is_overflow(key) else key
         table.add_row(
-            printable(name), *(f"{count:,}" for count in counts), Text("" if of.adds_up else missing, "bold red")
+            printable(name),
+            *(f"{count:,}" for count in counts),
+            "" if is_overflow(key) else _against_budget(of, now_us),
+            Text("" if of.adds_up else missing, "bold red"),
         )
     return table
+
+
+def _against_budget(of: DeviceLedger, now_us: int) -> Text:
+    """Alarms of late, and the budget of a week; red where a further alarm takes more evidence for it."""
+    alarms = alarms_of_late(of, now_us)
+    if of.budget is None or alarms is None:
+        return Text("?")
+    return Text(f"{alarms:.1f} of {of.budget.alarms_per_week:g}", "red" if of.budget.spent(now_us) > 1.0 else "")
 
 
 def _by_reason(counts: dict[str, int]) -> str:

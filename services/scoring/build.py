@@ -37,7 +37,7 @@ _SHORT_WAYS = (
 def build_sensor(spec: ModelSpec) -> SensorScorer:
     """A new scorer for one sensor, as `spec` describes it."""
     if spec.pipeline is not None:
-        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [_pipeline_view(spec.pipeline)], spec.warm_up)
+        return SensorScorer(LevelView((5,), _SHORT_LEVEL), [_pipeline_view(spec.pipeline), RunView(_RUN)], spec.warm_up)
     if spec.name == "light":
         return SensorScorer(LevelView(_LENGTHS, _LEVEL), [RunView(_RUN)], spec.warm_up)
     others: list[View] = [

@@ -277,3 +277,13 @@ class DeviceScorer:
                 sensor.teaches = False
                 prior.teach(name, sensor.own_reach)
         self._pupils = [name for name in self._pupils if self._sensors[name].learnt < TEACHES_AFTER]
+
+
+def budget_in(state: State) -> Budget:
+    """The false-alarm budget that a device's state holds; raises `StateUnreadable` for that of another version."""
+    match state:
+        case [str(version), str(), [str(), float(a_week) | int(a_week), *_], budget, *_] if version == _VERSION:
+            found = Budget(a_week)
+            restore(found, budget)
+            return found
+    raise StateUnreadable("a device's state has a spec and a budget, and another version has them elsewhere")

@@ -26,6 +26,7 @@ from services.stream.decoders.json_payload import JsonDecoder
 from services.stream.device import Device
 from services.stream.device_table import NOTHING_STORED, DeviceTable, Restored, StateChange
 from services.stream.device_types import DeviceTypes
+from services.stream.elements import check_claims, check_size, sensors_of, tells_time
 from services.stream.ledger import Ledger
 from services.stream.oversight import paused_score
 from services.stream.populations import POPULATION_KEY, Populations
@@ -40,12 +41,9 @@ from services.stream.records import (
 )
 from services.stream.sensor_budget import SensorBudget
 from services.stream.sequence import RangeChange, Seen
-from services.stream.windows import ALLOWED_LATENESS_US, HORIZON_US, Emission
+from services.stream.windows import ALLOWED_LATENESS_US, Emission, is_late
 
 DECODERS: Final[Mapping[str, Decoder]] = {"json": JsonDecoder()}
-MOST_READINGS: Final = 10_000
-"""Of one message; each becomes records of its own, so that one message must not become a flood."""
-
 
 # A member's name is looked up in its class each time.
 _DEVICE: Final = TimeSource.DEVICE
@@ -212,7 +210,7 @@ class PartitionPipeline:
             ):
                 decoder = self._place(device, arrival, admitted=admitted)
             elements = decoder.decode(arrival.value)
-            _check_size(elements)
+            check_size(elements)
             if not self._is_repeat(device, arrival, elements):
                 if len(elements) == 1:
                     self._only_element(device, arrival, elements[0], out)
@@ -260,9 +258,9 @@ class PartitionPipeline:
             return False
         if elements[0].seq is not None and (len(elements) == 1 or all(element.seq is not None for element in elements)):
             return False
-        arrival.seen_before = device.recent_payloads.see(arrival.record.value)
+        arrival.seen_before = device.recent_payloads.see(arrival.value)
         return arrival.seen_before and (
-            arrival.is_marked_repeat or any(_tells_time(element, arrival.received_us) for element in elements)
+            arrival.is_marked_repeat or any(tells_time(element, arrival.received_us) for element in elements)
         )
 
     def _only_element(self, device: Device, arrival: Arrival, element: Element, out: list[Output]) -> None:
@@ -290,7 +288,7 @@ class PartitionPipeline:
                     repeated_readings += entries
             except Poison as poison:
                 readings += entries
-                for rank, sensor in enumerate(_entries(element)):
+                for rank, sensor in enumerate(sensors_of(element)):
                     self._bury_reading(device, arrival, sensor, index + rank, poison.reason, poison.detail, out)
             index += entries
         mine, all_of_it = device.ledger, self.totals
@@ -327,7 +325,7 @@ class PartitionPipeline:
 
     def _oversee(self, device: Device, arrival: Arrival, out: list[Output]) -> None:
         """What is due for the models by the time of a message, before it is processed."""
-        identity = model_events.of_record(device, self.partition, arrival.record.offset)
+        identity = model_events.of_record(device, self.partition, arrival.offset)
         if device.oversight.restarted:
             device.oversight.restarted = False
             event = model_events.learning_restarted(device, identity, arrival.received_us)
@@ -350,14 +348,14 @@ class PartitionPipeline:
         """One moment of the device; False when it was seen before. Raises Poison when nothing of it can be used."""
         replay, judged = arrival.replay, element
         if replay is not None:
-            fresh = replay.fresh(element, index, _entries(element), device.recent_payloads)
+            fresh = replay.fresh(element, index, sensors_of(element), device.recent_payloads)
             if fresh is None:
                 return False
             judged = fresh
         if element.broken is not None:
             raise Poison(Reason.WRONG_SHAPE, element.broken)
         if element.claims is not None:
-            _check_claims(element.claims, device)
+            check_claims(element.claims, device)
         bad_time: Poison | None = None
         received_us, offset, seq = arrival.received_us, arrival.offset, element.seq
         sequence = device.sequence
@@ -371,7 +369,7 @@ class PartitionPipeline:
             seen = self._seen(device, arrival, seq, event_us, source, out)
         if bad_time is not None and arrival.seen_before is None:
             # Without a time a number alone is no identity: only the same bytes are the same reading.
-            arrival.seen_before = device.recent_payloads.see(arrival.record.value)
+            arrival.seen_before = device.recent_payloads.see(arrival.value)
         if seen and replay is None and (bad_time is None or arrival.seen_before):
             return False
         if bad_time is not None:
@@ -387,13 +385,13 @@ class PartitionPipeline:
             budget=self._sensors,
         )
         if cleaned.rejected:
-            ranks = {sensor: rank for rank, sensor in enumerate(_entries(element))}
+            ranks = {sensor: rank for rank, sensor in enumerate(sensors_of(element))}
             for sensor, reason, detail in cleaned.rejected:
                 self._bury_reading(device, arrival, sensor, index + ranks[sensor], reason, detail, out)
         values = cleaned.values
         late = not in_order and is_late(event_us, newest_us)
         if late and not device.kind.accept_late:
-            ranks = {sensor: rank for rank, sensor in enumerate(_entries(element))}
+            ranks = {sensor: rank for rank, sensor in enumerate(sensors_of(element))}
             for sensor in values:
                 detail = "older than the correction horizon; the device type refuses late readings"
                 self._bury_reading(device, arrival, sensor, index + ranks[sensor], Reason.LATE, detail, out)
@@ -404,7 +402,7 @@ class PartitionPipeline:
         duplicates = cleaned.duplicates
         if replay is not None:
             duplicates += element.entries - len(judged.values) - len(judged.odd or ())
-            entries = _entries(element)
+            entries = sensors_of(element)
             replay.remember([index + entries.index(sensor) for sensor in values], device.recent_payloads)
         if duplicates:
             device.ledger.readings_duplicates += duplicates
@@ -445,7 +443,7 @@ class PartitionPipeline:
         else:
             # Without a clock of its own a device's repeat and its restarted counter look alike, but for the bytes.
             if arrival.seen_before is None:
-                arrival.seen_before = device.recent_payloads.see(arrival.record.value)
+                arrival.seen_before = device.recent_payloads.see(arrival.value)
             seen = device.sequence.see(seq, event_us, changes, clocked=False, repeated=arrival.seen_before)
         if changes:
             out += [Output(topics.GAPS, device.key_bytes, gap_record(device, change)) for change in changes]
@@ -552,36 +550,3 @@ class PartitionPipeline:
         known = type(placed) is Placed or device.key_bytes != topics.UNPLACED_KEY
         key = arrival.record.key if known else topics.UNPLACED_KEY
         out.append(Output(topics.DEAD_LETTER, key, letter))
-
-
-def is_late(event_us: int, newest_us: int) -> bool:
-    """Whether no window takes a reading any more, not even as a correction."""
-    watermark_us = newest_us - ALLOWED_LATENESS_US
-    return all(event_us - event_us % width + width + horizon <= watermark_us for width, horizon in HORIZON_US.items())
-
-
-def _check_size(elements: list[Element]) -> None:
-    first = elements[0]
-    readings = first.entries if len(elements) == 1 else sum(max(1, element.entries) for element in elements)
-    if readings > MOST_READINGS:
-        raise Poison(Reason.TOO_LARGE, f"{readings} readings; at most {MOST_READINGS} in a message")
-
-
-def _tells_time(element: Element, received_us: int) -> bool:
-    try:
-        return event_time(element.ts, received_us)[1] is not TimeSource.RECEIVED
-    except Poison:
-        return True
-
-
-def _entries(element: Element) -> list[str]:
-    """The readings' sensors in the order of their indexes; a broken element is one reading of no sensor."""
-    return sorted([*element.values, *(element.odd or ())]) if element.broken is None else [""]
-
-
-def _check_claims(claims: Mapping[str, object], device: Device) -> None:
-    whose = device.whose
-    true = {"tenant": whose.tenant, "site": device.site, "device": whose.device}
-    for name, claim in claims.items():
-        if claim != true[name]:
-            raise Poison(Reason.IDENTITY_MISMATCH, f"the payload says {name} {claim!r:.80}, the topic {true[name]!r}")

@@ -28,6 +28,12 @@ WIDTHS: Final = tuple(HORIZON_US)
 NEVER: Final = 2**62
 
 
+def is_late(event_us: int, newest_us: int) -> bool:
+    """Whether no window takes a reading any more, not even as a correction."""
+    watermark_us = newest_us - ALLOWED_LATENESS_US
+    return all(event_us - event_us % width + width + horizon <= watermark_us for width, horizon in HORIZON_US.items())
+
+
 class Emission(NamedTuple):
     """A window that has something to say: it was closed, corrected, or (`provisional`) is shown while still open."""
 

@@ -8,10 +8,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
-import pytest
 from integration.alert_processes import (
     DEADLINE_S,
     RULES,
@@ -84,20 +82,6 @@ def plain_pass(alerts: Alerts) -> dict[str, AlarmEvent]:
             world.append(msgspec.json.decode(value, type=kind), partition)
     Life(world, rules.parse(RULES), partitions=range(alerts.partitions)).live(batch=50)
     return {event.id: event for event in world.events}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def alerts(kafka: str, mosquitto: tuple[str, int], tmp_path: Path, receiver: Receiver) -> Iterator[Alerts]:
-    made = Alerts(kafka, mosquitto, tmp_path, receiver.url)
-    yield made
-    made.close()
 
 
 def test_workers_that_are_killed_and_frozen_raise_each_alarm_once(alerts: Alerts, receiver: Receiver):

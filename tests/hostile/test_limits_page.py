@@ -13,7 +13,7 @@ from services.runtime import routes, yaml_text
 from services.runtime.settings import BridgeOptions, SinkOptions, StreamOptions, known_names
 from services.scoring.drift import hours
 from services.sink import lines
-from services.stream import dead_letters, device, intake, pipeline, populations, redelivery, sequence
+from services.stream import dead_letters, device, elements, intake, pipeline, populations, redelivery, sequence
 from services.stream.decoders import json_payload
 
 PAGE = Path("docs/limits.md").read_text()
@@ -64,7 +64,7 @@ def test_every_setting_of_the_page_is_one():
         ("live table | 5,000", live_state.MOST_DEVICES),
         ("nesting | 16", json_payload._DEEPEST),
         ("beyond 40 digits", json_payload._MAX_DIGITS),
-        ("readings in a message | 10,000", pipeline.MOST_READINGS),
+        ("readings in a message | 10,000", elements.MOST_READINGS),
         ("dead letters of its readings | 4 KiB", dead_letters.REPEATED_PAYLOAD_BYTES // 1024),
         ("status text | 1 KiB", envelope.STATUS_BYTES // 1024),
         ("4 Mi characters", yaml_text.LARGEST // 1024**2),

@@ -1,4 +1,7 @@
-"""Alerts workers as processes of their own, what they read, and a webhook that they post to."""
+"""Alerts workers as processes of their own, what they read, and a webhook that they post to; fixtures of both.
+
+A plugin of tests/conftest.py: integration and fault tests take `alerts` and `receiver` from here.
+"""
 
 import os
 import subprocess
@@ -6,12 +9,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from schemas import topics
@@ -162,6 +166,20 @@ class Alerts:
                 worker.kill()
             worker.wait(DEADLINE_S)
         self._reader.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def alerts(kafka: str, mosquitto: tuple[str, int], tmp_path: Path, receiver: Receiver) -> Iterator[Alerts]:
+    made = Alerts(kafka, mosquitto, tmp_path, receiver.url)
+    yield made
+    made.close()
 
 
 def anomaly(device: str, phase: str, at_s: float, opened_s: float = 1000.0, revision: int = 0) -> Anomaly:

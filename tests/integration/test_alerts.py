@@ -3,33 +3,16 @@
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import paho.mqtt.client as paho
-import pytest
-from alert_processes import DEADLINE_S, Alerts, Receiver, anomaly, eventually, window
+from integration.alert_processes import DEADLINE_S, Alerts, Receiver, anomaly, eventually, window
 from paho.mqtt.enums import CallbackAPIVersion
 
 from schemas.alarm import AlarmEvent
 from schemas.anomaly import Anomaly
 
 TURNS = 3
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def alerts(kafka: str, mosquitto: tuple[str, int], tmp_path: Path, receiver: Receiver) -> Iterator[Alerts]:
-    made = Alerts(kafka, mosquitto, tmp_path, receiver.url)
-    yield made
-    made.close()
 
 
 def life(device: str) -> list[Anomaly]:

@@ -191,6 +191,17 @@ def test_numbers_are_those_of_the_results(results: Results):
     assert lines == 5
 
 
+def test_alarms_of_the_week_are_counted_by_device_whatever_the_time_range(results: Results):
+    later = results._replace(from_us=results.to_us - 1)
+    counted = {}
+    for name in ("weir-fleet", "weir-device"):
+        [panel] = [p for p in DASHBOARDS[name]["panels"] if p["title"] == "Alarms in 7 days"]
+        [target] = panel["targets"]
+        for series in answer(later, target["query"], target["datasource"]["uid"], choices(later)[0], STEP):
+            counted[name, series.get("tags", {}).get("device")] = series["values"][-1][1]
+    assert counted == {("weir-fleet", DEVICES[1]): 2, ("weir-device", None): 2}
+
+
 def test_readings_are_counted_per_second(results: Results):
     [panel] = [p for p in DASHBOARDS["weir-fleet"]["panels"] if p["title"] == "Readings"]
     [target] = panel["targets"]

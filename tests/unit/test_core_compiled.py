@@ -1,11 +1,13 @@
-"""The hot core compiled and as plain Python: the same bytes; and a compiled core that is not its sources' shows."""
+"""The hot core compiled and as plain Python: the same bytes. One that is not compiled, or not of its sources, shows."""
 
 import ast
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -16,27 +18,62 @@ ROOT = Path(__file__).parents[2]
 WORK = Path(__file__).parent / "core_work.py"
 
 
-def outcome(which: str) -> list[str]:
-    """What `core_work` makes of its work, one digest a line, with the core `compiled` or `interpreted`."""
-    run = subprocess.run(
-        [sys.executable, WORK, which],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+def outcomes(*which: str) -> list[list[str]]:
+    """What `core_work` makes of its work, one digest a line, with each core: `compiled`, `interpreted`."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, WORK, core_of_run],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for core_of_run in which
+    ]
+    told = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0] * len(runs), [errors for _, errors in told]
+    return [said.splitlines() for said, _ in told]
+
+
+def has_compiler() -> bool:
+    """Whether there is the compiler that `setup.py` would take."""
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    return shutil.which(command.split()[0]) is not None
+
+
+@pytest.mark.skipif(bool(os.environ.get("WEIR_PURE")), reason="WEIR_PURE=1 asks for plain Python")
+@pytest.mark.skipif(not has_compiler(), reason="there is no C compiler here: users have plain Python as well")
+def test_where_there_is_a_c_compiler_what_is_tested_is_compiled():
+    # An installation falls back to plain Python without failing, so that nothing else would tell of it.
+    assert core.kind() == "compiled", "`python setup.py build_ext --inplace` says why not; or set WEIR_PURE=1"
 
 
 @pytest.mark.skipif(
     core.kind() == "interpreted", reason="there is no compiled core here: no C compiler, or WEIR_PURE=1"
 )
 def test_the_compiled_core_gives_the_same_bytes_as_the_interpreted_one():
-    compiled, interpreted = outcome("compiled"), outcome("interpreted")
+    compiled, interpreted = outcomes("compiled", "interpreted")
     assert len(compiled) > 10
     assert compiled == interpreted
+
+
+def test_asked_for_plain_python_the_set_up_compiles_nothing_and_removes_what_was_compiled(tmp_path):
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    (tmp_path / "services" / "scoring").mkdir(parents=True)
+    left = [tmp_path / "services" / "core.json", tmp_path / "services" / "scoring" / "band.cpython-311.so"]
+    for file in left:
+        file.touch()
+    run = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "WEIR_PURE": "1"},
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert not [file for file in left if file.exists()]
 
 
 @pytest.fixture

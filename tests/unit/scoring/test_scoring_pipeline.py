@@ -16,7 +16,7 @@ from services.scoring.explain import sentence
 from services.scoring.parts import registry
 from services.scoring.parts.registry import Model, offer
 from services.scoring.spec import ModelSpec
-from services.scoring.state import register_fields
+from services.scoring.state import encode, register_fields
 from services.scoring.views.pipeline import PipelineView
 from services.scoring.views.view import Moment
 
@@ -78,7 +78,7 @@ def test_trees_see_their_features_within_0_and_1():
 @pytest.mark.parametrize("name", ["gaussian", "half_space_trees"])
 def test_the_short_way_says_what_the_long_way_says(name):
     spec = ModelSpec(name)
-    (_, short), long, now = build_sensor(spec).views, PipelineView(spec.pipeline), moment()
+    (_, short, _), long, now = build_sensor(spec).views, PipelineView(spec.pipeline), moment()
     assert type(short) is not type(long)
     for i, value in enumerate([*noise(900, 11, 0.0), *noise(100, 12, 0.0, 5.0)]):
         assert short.evidence(value, now) == pytest.approx(long.evidence(value, now), abs=1e-9)
@@ -118,6 +118,17 @@ def test_a_fault_alarms_names_its_sensor_and_is_not_learnt(name):
     assert all(score.score >= 0.5 for score in feed.all(noise(300, 5, mean=200.0)))
     assert alarms(feed.all(noise(60, 6))) <= 1
     assert feed.one(200.0).score >= 0.5
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_sensor_that_stands_still_alarms_and_is_not_learnt(name):
+    feed = Feed(spec_of(name))
+    feed.all(noise(2000, 14))
+    assert alarms(feed.all([20.5] * 200)) == 1
+    sensor = feed.scorer._sensors["temperature"]
+    learnt, model = sensor.learnt, encode(sensor.views[1].model)
+    feed.all([20.5] * 300)
+    assert (sensor.learnt, encode(sensor.views[1].model)) == (learnt, model)
 
 
 @pytest.mark.parametrize("name", PIPELINES)

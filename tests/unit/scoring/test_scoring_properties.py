@@ -34,17 +34,19 @@ def test_even_infinitely_many_widths_outside_is_a_number(model):
 
 
 @pytest.mark.parametrize("model", SPECS)
-@pytest.mark.parametrize("poison", [1e300, -1e300, 1e12])
 @pytest.mark.parametrize("at", [0, 10, 31, 50, 99, 300])
-def test_one_absurd_reading_changes_nothing_that_follows(model, poison, at):
+def test_one_absurd_reading_changes_nothing_that_follows(model, at):
     values = [*noise(1000, seed=11), 27.0]
-    usual, poisoned = Feed(spec_of(model)), Feed(spec_of(model))
+    usual = Feed(spec_of(model))
     usual.all(values[:at])
-    poisoned.all(values[:at])
-    poisoned.one(poison)
-    usual.now_us = poisoned.now_us
-    after = zip(usual.all(values[at:]), poisoned.all(values[at:]), strict=True)
-    assert max(abs(a.score - b.score) for a, b in after) < LESS_STEADY.get(model, 0.02)
+    usual.now_us += usual.step_us
+    expected = usual.all(values[at:])
+    for absurd in (1e300, -1e300, 1e12):
+        poisoned = Feed(spec_of(model))
+        poisoned.all(values[:at])
+        poisoned.one(absurd)
+        after = zip(expected, poisoned.all(values[at:]), strict=True)
+        assert max(abs(a.score - b.score) for a, b in after) < LESS_STEADY.get(model, 0.02), absurd
 
 
 @settings(max_examples=15, deadline=None)

@@ -75,18 +75,28 @@ def test_restarts_change_nothing(records, uncut):
     assert state.last().keys() >= {key for key in uncut[2] if key.startswith(POPULATION_KEY)}
 
 
-@pytest.mark.parametrize("written", [0, 1, 2, 3, 5, 20])
-def test_a_kill_within_a_checkpoint_changes_nothing(records, uncut, written):
-    """Of a checkpoint just before the type's drift only the first records are durable; the rest of the log follows."""
-    early, late = 22 * DAY_S // STEP_S * PUMPS, 23 * DAY_S // STEP_S * PUMPS
-    state = StateTopic()
-    worker = pipeline()
-    outputs = worker.process(records[:early])
+EARLY = 22 * DAY_S // STEP_S * PUMPS
+LATE = 23 * DAY_S // STEP_S * PUMPS
+
+
+@pytest.fixture(scope="module")
+def before_the_drift(records):
+    """What was published and checkpointed of the log's first 22 days, and what there is to checkpoint a day later."""
+    state, worker = StateTopic(), pipeline()
+    outputs = worker.process(records[:EARLY])
     state.checkpoint(worker)
-    outputs += worker.process(records[early:late])
-    state.records += [(change.key, change.value) for change in worker.take_changes()[:written]]
+    outputs += worker.process(records[EARLY:LATE])
+    return outputs, state.records, [(change.key, change.value) for change in worker.take_changes()]
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3, 5, 20])
+def test_a_kill_within_a_checkpoint_changes_nothing(records, uncut, before_the_drift, written):
+    """Of a checkpoint just before the type's drift only the first records are durable; the rest of the log follows."""
+    outputs, durable, changes = before_the_drift
+    state = StateTopic()
+    state.records = durable + changes[:written]
     worker = pipeline(restored=state.read())
-    outputs += worker.process(records[early:])
+    outputs = outputs + worker.process(records[EARLY:])
     state.checkpoint(worker)
     assert set(bytes_of(outputs)) == set(bytes_of(uncut[1]))
     whole = uncut[2]

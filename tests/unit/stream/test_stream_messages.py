@@ -23,7 +23,8 @@ from schemas.telemetry import GapPhase, TimeSource
 from services.runtime.errors import ConfigurationError
 from services.runtime.routes import Kind, Route, Routes
 from services.stream.device_types import DeviceTypes
-from services.stream.pipeline import MOST_READINGS, PartitionPipeline
+from services.stream.elements import MOST_READINGS
+from services.stream.pipeline import PartitionPipeline
 
 
 def gaps(outputs) -> list[tuple[GapPhase, int, int, int]]:
