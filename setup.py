@@ -48,6 +48,7 @@ COMPILED = (
     "services.stream.packed_numbers",
     "services.stream.pages",
     "services.stream.quantiles",
+    "services.stream.rows",
     "services.stream.window",
     "services.stream.windows",
 )

@@ -229,7 +229,7 @@ class DeviceTable:
         else:
             device, with_models = restore(name, stored.snapshot, pages, kind)
             self.models_rebuilt += not with_models
-        self._devices[key] = device
+        self._devices[device.key_bytes] = device
         return device
 
     def _count(self, key: str, step: int) -> None:

@@ -5,11 +5,21 @@ from typing import Final
 import msgspec
 
 
+class Waiting(msgspec.Struct, array_like=True):
+    """Rows that open windows share: of which sensors, how many, and packed; and which of them each page has."""
+
+    sensors: tuple[int, ...]
+    count: int
+    packed: bytes
+    spans: list[tuple[int, int, int, int, int, int]]
+
+
 class OpenWindows(msgspec.Struct, array_like=True):
-    """The device's sensors by number; and of each open window width, start and page."""
+    """The device's sensors by number; of each open window width, start and page; and what waits for these pages."""
 
     names: tuple[str, ...]
     pages: list[tuple[int, int, bytes]]
+    waiting: Waiting | None = None
 
 
 FirstForm = list[tuple[int, int, dict[str, bytes]]]

@@ -19,7 +19,7 @@ NO_END: Final = 2**53
 """Of a pause that lasts until it is resumed."""
 
 
-class Oversight(msgspec.Struct, array_like=True):
+class Oversight(msgspec.Struct, array_like=True, gc=False):
     """`pauses`: sensor (or `WHOLE_DEVICE`) -> received time at which its pause ends.
 
     `restarted`: the stored models could not be read and learn anew, which nobody was told yet. `watch`:

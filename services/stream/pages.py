@@ -126,7 +126,7 @@ class Shelf:
 
     def __init__(self, width_us: int) -> None:
         self.width_us = width_us
-        self.packed = bytearray()
+        self.packed = b""
         self._newest = -1
         """Number since 1970 of the newest window that was ever put here."""
 
@@ -147,23 +147,22 @@ class Shelf:
     def get(self, start_us: int) -> bytes | None:
         """The page of the window that begins there."""
         at, length = self._find(start_us)
-        return None if length < 0 else bytes(self.packed[at + _RECORD.size : at + _RECORD.size + length])
+        return None if length < 0 else self.packed[at + _RECORD.size : at + _RECORD.size + length]
 
     def put(self, start_us: int, page: bytes) -> None:
         """Keep a page, in the place of the one that was there."""
         turn = start_us // self.width_us
         if turn > self._newest:
             self._newest = turn
-            self.packed += _RECORD.pack(turn, len(page))
-            self.packed += page
+            self.packed += _RECORD.pack(turn, len(page)) + page
             return
         at, length = self._find(start_us)
         end = at if length < 0 else at + _RECORD.size + length
-        self.packed[at:end] = _RECORD.pack(turn, len(page)) + page
+        self.packed = self.packed[:at] + _RECORD.pack(turn, len(page)) + page + self.packed[end:]
 
     def drop_oldest(self) -> None:
         """Forget the oldest page."""
-        del self.packed[: _RECORD.size + _RECORD.unpack_from(self.packed)[1]]
+        self.packed = self.packed[_RECORD.size + _RECORD.unpack_from(self.packed)[1] :]
 
     def _find(self, start_us: int) -> tuple[int, int]:
         """Where the page's record is, or would be, and the page's length; -1: it is not there."""

@@ -14,7 +14,8 @@ class RecentPayloads:
     __slots__ = ("_next", "packed")
 
     def __init__(self, packed: bytes = b"", following: int = 0) -> None:
-        self.packed = bytearray(packed)
+        # Devices that number their messages need none of their own.
+        self.packed: bytes | bytearray = bytearray(packed) if packed else b""
         self._next = following
 
     @property
@@ -32,7 +33,9 @@ class RecentPayloads:
         if self._holds(digest):
             return True
         packed = self.packed
-        if len(packed) < MEMORY * _WIDTH:
+        if not isinstance(packed, bytearray):
+            self.packed = bytearray(digest)
+        elif len(packed) < MEMORY * _WIDTH:
             packed += digest
         else:
             packed[self._next * _WIDTH : (self._next + 1) * _WIDTH] = digest

@@ -4,16 +4,16 @@ A window is open until the watermark (the device's newest event time less the al
 is emitted and kept, packed, on a *page* (all sensors of one window) until the correction horizon has passed. A reading
 that comes within the horizon corrects its window, which is emitted again with the next revision.
 
-Open windows wait as rows of values (`open_page`), packed only when they close and into snapshots.
+What lies in open windows waits as rows of values that they share (`rows`, `open_page`), folded into them by 64.
 """
 
-from array import array
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from services.stream.open_page import OpenPage
-from services.stream.open_windows import FirstForm, OpenWindows, read_open, write_open
+from services.stream.open_page import NO_SPAN, OpenPage
+from services.stream.open_windows import FirstForm, OpenWindows, Waiting, read_open, write_open
 from services.stream.pages import Page, PageId, Parts, Shelf, join, read_page, split, write_page
+from services.stream.rows import MOST_ROWS, Rows
 from services.stream.window import Window, pack_window, unpack_first_form, unpack_window
 
 SECOND_US: Final = 1_000_000
@@ -55,6 +55,7 @@ class DeviceWindows:
         "_names",
         "_open",
         "_ordinals",
+        "_rows",
         "_shelves",
         "next_due_us",
     )
@@ -66,6 +67,7 @@ class DeviceWindows:
         """The device's sensors, in the order in which they were first aggregated."""
         self._ordinals: tuple[int, ...] = ()
         """0, 1, 2 ...: one for each name."""
+        self._rows = Rows()
         self._open: list[OpenPage] = []
         self._current: tuple[OpenPage, OpenPage, OpenPage] | None = None
         """Those that took the last moment that was not late, the shortest first."""
@@ -91,24 +93,39 @@ class DeviceWindows:
             shortest, middle, longest = current
             # The shortest lies within the others: where it is open, they are.
             if shortest.start_us <= event_us < shortest.end_us and shortest.end_us > watermark_us:
-                sensors = self._sensors_of(values)
-                row = array("d", values.values())
-                shortest.add(event_us, sensors, row)
-                middle.add(event_us, sensors, row)
-                longest.add(event_us, sensors, row)
+                rows = self._rows
+                row = self._wait(values)
+                shortest.add(event_us, row, rows)
+                middle.add(event_us, row, rows)
+                longest.add(event_us, row, rows)
                 return
         pages: list[OpenPage] = []
         for index, width_us in enumerate(WIDTHS):
             start_us = event_us - event_us % width_us
             end_us = start_us + width_us
             if end_us > watermark_us:
-                page = self._open_page(width_us, start_us)
-                page.add(event_us, self._sensors_of(values), array("d", values.values()))
-                pages.append(page)
+                pages.append(self._open_page(width_us, start_us))
             elif end_us + HORIZON_US[width_us] > watermark_us:
                 self._correct(index, start_us, event_us, values, offset, emitted)
+        if pages:
+            row = self._wait(values)
+            for page in pages:
+                page.add(event_us, row, self._rows)
         if len(pages) == len(WIDTHS):
             self._current = (pages[0], pages[1], pages[2])
+
+    def _wait(self, values: dict[str, float]) -> int:
+        """Put these where open windows find them; the row's number."""
+        sensors = self._sensors_of(values)
+        rows = self._rows
+        row = rows.count
+        if row >= MOST_ROWS or (sensors is not rows.sensors and sensors != rows.sensors):
+            for page in self._open:
+                page.fold(rows)
+            rows.begin(sensors)
+            row = 0
+        rows.add(values)
+        return row
 
     def _open_page(self, width_us: int, start_us: int) -> OpenPage:
         for page in self._open:
@@ -175,11 +192,28 @@ class DeviceWindows:
             due.sort(key=_turn)
             for page in due:
                 self._close(page, offset, emitted)
+            self._drop_rows()
         self.next_due_us = NEVER
         for page in self._open:
             if page.end_us < self.next_due_us:
                 self.next_due_us = page.end_us
         self._expire(watermark_us)
+
+    def _drop_rows(self) -> None:
+        """Forget the rows that no open window needs."""
+        rows = self._rows
+        needed = rows.count
+        for page in self._open:
+            begin = page.needs_from()
+            if 0 <= begin < needed:
+                needed = begin
+        if needed == rows.count:
+            rows.begin(rows.sensors)
+            return
+        dropped = rows.drop(needed)
+        if dropped > 0:
+            for page in self._open:
+                page.renumber(dropped)
 
     def _close(self, page: OpenPage, offset: int, emitted: list[Emission]) -> None:
         width_us, start_us = page.width_us, page.start_us
@@ -187,7 +221,7 @@ class DeviceWindows:
             return  # A replay: this page was written, and what it says was published, before the crash.
         names = self._names
         parts: Parts = {}
-        for number, window in page.windows().items():
+        for number, window in page.closed(self._rows).items():
             emitted.append(Emission(names[number], width_us, start_us, window))
             parts[number] = pack_window(window, start_us)
         self._keep(WIDTHS.index(width_us), start_us, join(parts), offset)
@@ -212,7 +246,7 @@ class DeviceWindows:
         shown: list[Emission] = []
         for page in self._in_order():
             if after_us < page.end_us <= until_us:
-                for number, window in page.windows().items():
+                for number, window in page.shown(self._rows).items():
                     shown.append(Emission(self._names[number], page.width_us, page.start_us, window, provisional=True))
         return shown
 
@@ -322,14 +356,11 @@ class DeviceWindows:
 
     def pack_open(self) -> bytes:
         """The open windows, for the device's snapshot."""
-        pages: list[tuple[int, int, bytes]] = []
-        for page in self._in_order():
-            start_us = page.start_us
-            parts: Parts = {}
-            for number, window in page.windows().items():
-                parts[number] = pack_window(window, start_us)
-            pages.append((page.width_us, start_us, join(parts)))
-        return write_open(OpenWindows(self._names, pages))
+        rows = self._rows
+        in_order = self._in_order()
+        pages = [(page.width_us, page.start_us, page.pack()) for page in in_order]
+        waiting = Waiting(rows.sensors, rows.count, rows.pack(), [page.span() for page in in_order])
+        return write_open(OpenWindows(self._names, pages, waiting))
 
     def restore(self, packed: bytes | FirstForm, pages: dict[PageId, Page], applied: int) -> None:
         """Take up the open windows of a snapshot that has applied so many offsets, and the pages.
@@ -340,9 +371,7 @@ class DeviceWindows:
         if isinstance(packed, bytes):
             stored = read_open(packed)
             self._take_names(stored.names)
-            for width_us, start_us, content in stored.pages:
-                windows = {number: unpack_window(packed, start_us) for number, packed in split(content).items()}
-                self._open_page(width_us, start_us).restore(windows)
+            self._restore_open(stored)
         else:
             self._restore_first_form(packed)
         if pages:
@@ -357,10 +386,22 @@ class DeviceWindows:
         for page_id in self.page_ids():
             self.next_due_us = min(self.next_due_us, _horizon_of(page_id))
 
+    def _restore_open(self, stored: OpenWindows) -> None:
+        waiting = stored.waiting
+        rows = self._rows
+        spans = [NO_SPAN] * len(stored.pages)
+        if waiting is not None:
+            spans = waiting.spans
+            ordinals = _ordinals(len(waiting.sensors))
+            # The device's own sensors are known again faster where it is their very tuple.
+            rows.restore(ordinals if waiting.sensors == ordinals else waiting.sensors, waiting.count, waiting.packed)
+        for (width_us, start_us, packed), span in zip(stored.pages, spans, strict=True):
+            self._open_page(width_us, start_us).restore(packed, span, rows)
+
     def _restore_first_form(self, packed: FirstForm) -> None:
         for width_us, start_us, by_name in packed:
             windows = {self._number_of(name): unpack_first_form(window) for name, window in by_name.items()}
-            self._open_page(width_us, start_us).restore(windows)
+            self._open_page(width_us, start_us).restore_windows(windows)
 
 
 def _turn(page: OpenPage) -> tuple[int, int]:

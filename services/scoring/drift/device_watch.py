@@ -60,7 +60,7 @@ class HourMean(NamedTuple):
     drift: Drift | None
 
 
-class SensorWatch(msgspec.Struct, array_like=True):
+class SensorWatch(msgspec.Struct, array_like=True, gc=False):
     """One sensor. `usual` and `visits`: what it is at each kind of hour (float32), and how many hours taught that.
 
     `scale`: mean absolute residual; `seen`: residuals so far. `drifted`: hour of the last drift, 0: none yet.
@@ -70,8 +70,8 @@ class SensorWatch(msgspec.Struct, array_like=True):
     hour: int = 0
     total: float = 0.0
     count: int = 0
-    usual: bytearray = bytearray()
-    visits: bytearray = bytearray()
+    usual: bytes = b""
+    visits: bytes = b""
     scale: float = 0.0
     seen: int = 0
     test: PageHinkley = msgspec.field(default_factory=PageHinkley)
@@ -84,8 +84,8 @@ class SensorWatch(msgspec.Struct, array_like=True):
         """
         if not self.visits:
             # Not before an hour is over: names that somebody invents must cost little.
-            self.usual = bytearray(_FLOAT.size * KINDS_OF_HOUR)
-            self.visits = bytearray(KINDS_OF_HOUR)
+            self.usual = bytes(_FLOAT.size * KINDS_OF_HOUR)
+            self.visits = bytes(KINDS_OF_HOUR)
         kind = kind_of_hour(hour)
         visits = self.visits[kind]
         if not visits:
@@ -129,17 +129,19 @@ class SensorWatch(msgspec.Struct, array_like=True):
 
     def _teach(self, kind: int, usual: float, visits: int) -> None:
         # Sensors say up to 1e100; what no float32 holds is as far as one goes.
-        _FLOAT.pack_into(self.usual, kind * _FLOAT.size, max(-3e38, min(3e38, usual)))
-        self.visits[kind] = visits
+        told = _FLOAT.pack(max(-3e38, min(3e38, usual)))
+        at = kind * _FLOAT.size
+        self.usual = self.usual[:at] + told + self.usual[at + _FLOAT.size :]
+        self.visits = self.visits[:kind] + bytes((visits,)) + self.visits[kind + 1 :]
 
     def _forget(self) -> None:
-        self.visits = bytearray(KINDS_OF_HOUR)
+        self.visits = bytes(KINDS_OF_HOUR)
         self.scale = 0.0
         self.seen = 0
         self.test = PageHinkley()
 
 
-class DeviceWatch(msgspec.Struct, array_like=True):
+class DeviceWatch(msgspec.Struct, array_like=True, gc=False):
     """One device. `due_us`: before this event time nothing is to be looked at.
 
     `left`: sensors still to be looked at in this minute, as many as in the one before; each 16th minute is looked at to

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class PageHinkley(msgspec.Struct, array_like=True):
+class PageHinkley(msgspec.Struct, array_like=True, gc=False):
     """Two-sided, after Page (1954) and Hinkley (1971); as in Gama et al., A survey on concept drift adaptation (2014).
 
     With x̄ the mean of all values so far and δ the tolerated change, the sum of x - x̄ - δ less its least value so far
