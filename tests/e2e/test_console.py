@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from deploy.local import processes
 from deploy.local.ports import Ports, is_free
 from schemas import mqtt
+from services.console.readiness import tail_of
 
 START_S = 300
 DEADLINE_S = 150
@@ -54,6 +55,9 @@ def weir(tmp_path, influx_version):
         "COLUMNS": "200",
     }
     yield Weir(environment, servers.mqtt, tmp_path / "run")
+    # Shown by pytest where the test has failed.
+    for log in sorted((tmp_path / "run" / "logs").glob("*.log")):
+        sys.stdout.write(f"--- {log.name}\n{tail_of(log)}\n")
     subprocess.run([*COMMAND, "down"], env=environment, check=False, timeout=DEADLINE_S)
 
 

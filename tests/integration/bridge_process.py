@@ -107,6 +107,8 @@ class BridgeProcess:
 
     def close(self) -> None:
         """Also ends the session, so that the broker queues nothing for a bridge that never comes back."""
+        # Shown by pytest where the test has failed.
+        sys.stdout.write(f"{self.client_id}: {self.get('/readyz')}\n{self.log()}")
         if self._process is not None and self._process.poll() is None:
             self.kill()
         ended = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=paho.MQTTv5)
@@ -180,7 +182,9 @@ class Devices:
 
     def publish(self, topic: str, payload: bytes, **more: object) -> None:
         """Returns when the broker has acknowledged."""
-        self.send(topic, payload, **more).wait_for_publish(DEADLINE_S)
+        sent = self.send(topic, payload, **more)
+        sent.wait_for_publish(DEADLINE_S)
+        assert sent.is_published(), f"the broker did not acknowledge a message to {topic}"
 
     def publish_readings(self, count: int, devices: int, first: int = 0, padding: int = 0) -> list[bytes]:
         """`count` messages in turn over `devices`; returns their payloads when the broker has all."""
