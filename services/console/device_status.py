@@ -21,8 +21,8 @@ from services.runtime.settings import ToolSettings
 SHOWN: Final = 20
 """Devices that a person is shown."""
 
-_ALARMS_WIDTH: Final = 9
-"""As many characters as `12.3 of 1` has: what is shown of the alarms is whole on a narrow terminal too."""
+_WIDEST: Final = 1000
+"""Characters that a table may have side by side."""
 
 Named = tuple[str, DeviceLedger]
 """A device's key and its ledger."""
@@ -88,8 +88,11 @@ def _read(log: LogSlices) -> Iterable[Named]:
 
 
 def _print(found: list[Named], now_us: int, *, in_full: bool) -> None:
+    table = _table(found[:SHOWN], now_us)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(_table(found[:SHOWN], now_us))
+    # rich measures what fits. A line that goes on below says more than names and numbers that are cut off.
+    console.width = max(console.width, Console(width=_WIDEST).measure(table).maximum)
+    console.print(table)
     if len(found) > SHOWN:
         rest = found[SHOWN:]
         dead, wrong = sum(ledger.dead for _, ledger in rest), sum(not ledger.adds_up for _, ledger in rest)
@@ -107,7 +110,7 @@ def _table(found: list[Named], now_us: int) -> Table:
     table.add_column("device", no_wrap=True)
     for name in ("received", "decoded", "dead", "redelivered", "readings", "stored", "dead", "duplicates"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("alarms", justify="right", no_wrap=True, min_width=_ALARMS_WIDTH)
+    table.add_column("alarms", justify="right", no_wrap=True)
     table.add_column("")
     for key, of in found:
         ledger = of.ledger

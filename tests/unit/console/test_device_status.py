@@ -31,12 +31,13 @@ def test_a_device_s_alarms_of_late_stand_beside_the_budget_of_its_type():
     assert a_week_later["alarms_of_late"] == pytest.approx(math.exp(-1))
 
 
-def test_a_device_over_its_budget_is_shown_so_on_a_narrow_terminal(capsys, monkeypatch):
+def test_names_and_numbers_are_whole_on_a_narrow_terminal_too(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     budget = Budget(1.0)
     budget.alarms, budget.latest_us = 12.0, at(12)
     device_status._print([("acme/d", DeviceLedger(3, 9, Ledger(received=1), budget))], at(12), in_full=False)
-    assert "12.0 of 1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(whole in said for whole in ("acme/d ", "redelivered", "duplicates", "12.0 of 1"))
 
 
 def test_where_models_have_another_form_no_budget_is_told():
