@@ -16,7 +16,7 @@ from services.alerts.worker import Worker
 from services.runtime import kafka, logging, settings
 from services.runtime.clock import now_us
 from services.runtime.errors import Unavailable
-from services.runtime.health import Answers, Health, HealthServer
+from services.runtime.health import ASK_AGAIN_S, Answers, Health, HealthServer
 from services.runtime.process import Shutdown
 from services.runtime.reporting import Reporter
 from services.runtime.settings import AlertsSettings
@@ -26,8 +26,6 @@ log = logging.get("alerts")
 CHECKPOINT_S: Final = 2.0
 SHOW_S: Final = 5.0
 """How often the service looks at its lag and reports its metrics."""
-ASK_AGAIN_S: Final = 1.0
-"""How soon after a question about its lag that was not answered."""
 HANDOVER_S: Final = 6.0
 """How long notifications in flight may take to be answered before partitions, or the process, go."""
 _STUCK_S: Final = 60.0

@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.runtime.logging import Outage
+
+ASK_AGAIN_S: Final = 1.0
+"""How soon a question that was not answered is asked again."""
 
 
 class Health:
@@ -73,7 +76,7 @@ class Health:
 class Answers:
     """Whether a dependency answers what it is asked now and then; the service is not ready when it does not.
 
-    One question without an answer may be a busy machine; two in a row are an absence. The second should come soon.
+    One question without an answer may be a busy machine; two in a row, `ASK_AGAIN_S` apart, are an absence.
     """
 
     def __init__(self, health: Health, dependency: str, outage: Outage) -> None:

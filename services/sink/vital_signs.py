@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, Producer
 
 from services.runtime import logging
 from services.runtime.clock import now_us
-from services.runtime.health import Answers, Health
+from services.runtime.health import ASK_AGAIN_S, Answers, Health
 from services.runtime.reporting import Reporter
 from services.sink import metrics
 from services.sink.source import KafkaSource
@@ -16,7 +16,6 @@ log = logging.get("sink")
 
 LOOP = "sink"
 _LAG_EVERY_S = 5.0
-_ASK_AGAIN_S = 1.0
 _NOTHING_ASSIGNED = "no partition is assigned to this sink"
 
 
@@ -58,7 +57,7 @@ class VitalSigns:
             lag = self._source.lag()
         except KafkaException as error:
             self._kafka.failed(error.args[0].str())
-            self._lag_at = self._clock() + _ASK_AGAIN_S
+            self._lag_at = self._clock() + ASK_AGAIN_S
             return
         self._kafka.came()
         metrics.LAG.clear()

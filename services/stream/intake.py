@@ -142,7 +142,7 @@ class Intake(Service):
     def _open(self) -> None:
         self._health.wait_for("kafka", f"not reached yet at {self._settings.kafka.bootstrap}")
         self._health.watch("consumer", 60.0)
-        while not kafka.wait_for_topics(self._settings.kafka, lambda: self.should_stop):
+        if not kafka.wait_for_topics(self._settings.kafka, lambda: self.should_stop):
             return
         self._raw_id = kafka.topic_id(self._settings.kafka, topics.RAW)
         self._consumer = self._log.consumer = kafka.consumer(
