@@ -18,8 +18,8 @@ import msgspec
 
 from bench.figures import Entry
 from bench.processes import ROOT
-from bench.workload import Workload, key_of, topic_of
-from schemas import raw
+from bench.workload import SENSORS, Workload, key_of, topic_of
+from schemas import raw, topics
 from services.runtime.routes import load_routes
 from services.scoring.device import DeviceScorer
 from services.scoring.spec import MODELS, ModelSpec
@@ -74,13 +74,21 @@ def _records(workload: Workload) -> Iterator[list[RawRecord]]:
 def state(devices: int, model: str) -> Entry:
     """Feed the devices, take a checkpoint, and start from it."""
     kind = DeviceTypes({"generic": DeviceType(model=ModelSpec(name=model))}, [])
-    budgets = Budgets(devices_per_tenant=devices, devices_per_partition=devices)
+    sensors = devices * len(SENSORS)
+    budgets = Budgets(
+        devices_per_tenant=devices,
+        devices_per_partition=devices,
+        sensors_per_tenant=sensors,
+        sensors_per_partition=sensors,
+    )
     routes = load_routes(None)
     pipeline = PartitionPipeline(0, routes, kind, budgets)
     before, began = _rss(), time.process_time()
     workload = Workload(devices, devices * MESSAGES_EACH, time.time_ns() // 1000)
     for batch in _records(workload):
-        pipeline.process(batch)
+        for made in pipeline.process(batch):
+            if made.topic == topics.DEAD_LETTER:
+                raise SystemExit(f"a reading was refused, and what is measured is less than said: {made.record}")
     fed_s, memory = time.process_time() - began, _rss() - before
     began = time.process_time()
     changes = pipeline.take_changes()
