@@ -29,7 +29,7 @@ NOTES: Final = {
     "plain": "the same core in a confluent-kafka loop; keeps no state",
     "plain_simple": "the rivals' work in a confluent-kafka loop; keeps no state",
     "quix": "windows durable (RocksDB and changelog), models in memory only",
-    "bytewax": "no recovery store: keeps no state",
+    "bytewax": "no recovery store, so keeps no state; copies it every 10 s nonetheless, as is its default",
     "bytewax_recovery": "snapshots of windows and models every 10 s into SQLite",
     "faust_documented": "windows durable (changelog), models in memory only",
 }
