@@ -123,14 +123,19 @@ class Sink:
             self._source.rewind()
 
     def _fill(self, batch: Batch) -> None:
-        """Read until the batch is large enough, or nothing more came in time."""
-        full = True
-        while full and batch.size < self._limits.lines:
+        """Read until another read might not fit into the same write, or nothing more came in time."""
+        taken = more = 0
+        while taken + more <= self._limits.lines:
+            before = batch.size
             records = self._source.read(_READ_RECORDS, self._limits.wait_s)
             self._polled_s = self._clock_s()
             batch.add(records)
-            full = len(records) == _READ_RECORDS
             metrics.IN_HAND.set(batch.size)
+            if len(records) < _READ_RECORDS:
+                return
+            # A record counts as a line at least: what is none, and will be refused, is in hand too.
+            more = max(batch.size - before, len(records))
+            taken += more
 
     def _store(self, batch: Batch) -> list[DeadLetter]:
         """Store every line that InfluxDB takes; returns the dead letters of the others."""

@@ -61,6 +61,8 @@ class KafkaSource:
         self._next: dict[Partition, int] = {}
         """Next offset to store, of each partition that is ours."""
         self._commit_under_way = False
+        self._confirmed = False
+        """Whether Kafka has confirmed a commit since `lag` was last asked for."""
         self._commits = logging.Outage(log, "commit_refused", "commits_accepted")
         self._fetches = logging.Outage(log, "fetch_failed", "fetch_back")
         self._taken_away = False
@@ -125,20 +127,25 @@ class KafkaSource:
         self._taken_away = False
 
     def lag(self) -> dict[str, int]:
-        """Topic -> records that are not stored yet, of the partitions that are ours.
+        """Topic -> records that are not stored yet, of the partitions that are ours and whose end is known.
 
         Raises:
             KafkaException: Kafka did not answer.
         """
         ours = self._consumer.assignment()
         unknown = [p for p in ours if (p.topic, p.partition) not in self._next]
-        for p in self._consumer.committed(unknown, timeout=_ANSWER_S) if unknown else []:
-            self._next[p.topic, p.partition] = p.offset if p.offset >= 0 else self._watermarks(p, ask=True)[0]
+        # Asked by the group's own connection, and only where no commit has shown that Kafka answers: on that of the
+        # fetch an answer comes after the fetch's (0.5 s where nothing new is there), and nothing is stored meanwhile.
+        asked = unknown or ([] if self._confirmed else ours[:1])
+        self._confirmed = False
+        for p in self._consumer.committed(asked, timeout=_ANSWER_S) if asked else []:
+            following = p.offset if p.offset >= 0 else self._bounds(p)[0]
+            if following >= 0:
+                self._next.setdefault((p.topic, p.partition), following)
         lag: dict[str, int] = {}
-        for number, p in enumerate(ours):
-            # One question always, to know that Kafka answers; and all, while nothing is fetched.
-            _, end = self._watermarks(p, ask=number == 0 or self._paused)
-            behind = end - self._next[p.topic, p.partition]
+        for p in ours:
+            first, end = self._bounds(p)
+            behind = end - self._next.get((p.topic, p.partition), first)
             lag[p.topic] = lag.get(p.topic, 0) + max(behind, 0)
         return lag
 
@@ -192,14 +199,13 @@ class KafkaSource:
         if self._taken_away:
             raise Reassigned
 
-    def _watermarks(self, partition: TopicPartition, *, ask: bool) -> tuple[int, int]:
-        """First and next offset of a partition, as the last fetch said or as Kafka says now."""
-        if not ask:
-            low, high = self._consumer.get_watermark_offsets(partition, cached=True)
-            if low >= 0 and high >= 0:
-                return low, high
-        low, high = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
-        return low, high
+    def _bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """First and next offset of a partition: as the last fetch said, or while nothing is fetched as Kafka says now.
+
+        Before its first fetch both are -1001 (unknown), and nothing is known to be behind.
+        """
+        first, end = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_S, cached=not self._paused)
+        return first, end
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         self._commit_under_way = False
@@ -209,6 +215,7 @@ class KafkaSource:
             self._commits.failed(error=refused.str())
             return
         self._commits.worked()
+        self._confirmed = True
         for p in partitions:
             partition = (p.topic, p.partition)
             if self._to_commit.get(partition) == p.offset:

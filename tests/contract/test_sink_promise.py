@@ -261,6 +261,27 @@ def test_a_slow_dead_letter_topic_holds_up_the_acknowledgement_only():
     assert source.idles == 4
 
 
+def test_a_backlog_is_written_in_whole_batches_and_not_in_remainders():
+    world = World()
+    world.log = FakeLog()
+    world.log.append(topics.CLEAN, 0, *(clean(n) for n in range(4000)))
+    sizes: list[int] = []
+    write = world.writer.write
+    world.writer.write = lambda bucket, lines: sizes.append(len(lines)) or write(bucket, lines)
+    world.run(world.sink(batch_lines=5000)[0])
+    assert sizes == [4000, 4000]
+
+
+def test_records_without_lines_fill_a_batch_as_lines_do():
+    world = World()
+    world.log = FakeLog()
+    world.log.append(topics.CLEAN, 0, *(b"not a record" for _ in range(6000)))
+    sink, _ = world.sink(batch_lines=2500)
+    sink.turn()
+    assert world.log.committed == {(topics.CLEAN, 0): 2000}
+    assert len(world.graveyard.letters) == 2000
+
+
 def a_long_bisection() -> World:
     """One batch in which every fifth reading is refused, by a database that takes 0.3 s for each write."""
     world = World()
