@@ -7,6 +7,7 @@ from typing import Any, Final
 
 _ROOT_OF_2: Final = sqrt(2.0)
 _SMALL_PART: Final = 0.1
+_LARGEST_BYTE: Final = 0xFF
 
 
 class Kernel:
@@ -90,33 +91,32 @@ class Forest:
         return Forest, (self.names, self.trees, self.features, self.thresholds, self.checksum)
 
 
+def no_masses(leaves: int, window: int) -> "array[int]":
+    """The masses of so many leaves when a window of so many readings begins; none becomes larger than the window."""
+    return array("B" if window <= _LARGEST_BYTE else "H", [0]) * leaves
+
+
 class TreesKernel(Kernel):
     """River's HalfSpaceTrees, to the last bit.
 
     A split's mass is that of the leaves below it, so leaves alone are counted; and what a leaf adds to a score changes
-    only when a window is full, so it is taken then. `latest`: leaves' masses in this window; `reference`: in the one
-    before. `counter`: readings in this window. `is_first`: no window has been full yet.
+    only when a window is full, so it is taken then. `latest`: leaves' masses in this window, tree by tree, from left to
+    right; `reference`: in the one before (empty: none has been full yet). `counter`: readings in this window.
     """
 
-    __slots__ = ("_leaves", "_values", "_worth", "counter", "forest", "is_first", "latest", "reference", "window")
+    __slots__ = ("_leaves", "_worth", "counter", "forest", "latest", "reference", "window")
 
     def __init__(self, forest: Forest, window: int) -> None:
         self.forest = forest
         self.window = window
-        leaves = forest.trees * (forest.inner + 1)
-        self.latest = array("H", [0]) * leaves
-        self.reference = array("H", [0]) * leaves
+        self.latest = no_masses(forest.trees * (forest.inner + 1), window)
+        self.reference = no_masses(0, window)
         self.counter = 0
-        self.is_first = True
-        self._values = [0.0] * len(forest.names)
         self._leaves = [0] * forest.trees
-        self._worth: list[float] = []
+        self._worth = array("I")
 
     def score(self, level: float, change: float) -> float:
         """See `Kernel`; for a forest whose features are `change` and `level`."""
-        values = self._values
-        values[0] = change
-        values[1] = level
         forest, leaves = self.forest, self._leaves
         features, thresholds, inner = forest.features, forest.thresholds, forest.inner
         root = 0
@@ -124,7 +124,8 @@ class TreesKernel(Kernel):
             node = 0
             while node < inner:
                 split = root + node
-                node += node + (1 if values[features[split]] < thresholds[split] else 2)
+                value = level if features[split] == 1 else change
+                node += node + (1 if value < thresholds[split] else 2)
             leaves[tree] = root + tree + node - inner
             root += inner
         return self._score()
@@ -154,12 +155,11 @@ class TreesKernel(Kernel):
         self.counter += 1
         if self.counter == self.window:
             self.reference = latest
-            self.latest = array("H", [0]) * len(latest)
-            self.is_first = False
+            self.latest = no_masses(len(latest), self.window)
             self.counter = 0
-            self._worth = []
+            self._worth = array("I")
 
-    def masses(self, leaves: "array[int]") -> list[int]:
+    def _masses(self, leaves: "array[int]") -> list[int]:
         """The masses of all nodes, tree by tree, each in the order of a heap; `leaves`: `latest` or `reference`."""
         forest = self.forest
         found: list[int] = []
@@ -171,49 +171,46 @@ class TreesKernel(Kernel):
             found += masses
         return found
 
-    def restore(self, latest: Sequence[int], reference: Sequence[int], counter: int, *, is_first: bool) -> None:
-        """Take over the masses of all nodes, in the order of `masses`."""
-        inner, nodes = self.forest.inner, 2 * self.forest.inner + 1
-        leaves = [root + k for root in range(0, len(latest), nodes) for k in range(inner, nodes)]
-        self.latest = array("H", [latest[leaf] for leaf in leaves])
-        self.reference = array("H", [reference[leaf] for leaf in leaves])
+    def restore(self, latest: "array[int]", reference: "array[int]", counter: int) -> None:
+        """Go on from these masses, which are this one's from now on."""
+        self.latest = latest
+        self.reference = reference
         self.counter = counter
-        self.is_first = is_first
-        self._worth = []
+        self._worth = array("I")
 
     def _score(self) -> float:
-        if self.is_first:
+        if not self.reference:
             return 0.0
         worth = self._worth
         if not worth:
             worth = self._worth = self._worth_of_leaves()
-        total = 0.0
+        total = 0
         for leaf in self._leaves:
             total += worth[leaf]
         forest = self.forest
         return 1.0 - total / (forest.trees * self.window * (2 * forest.inner + 1))
 
-    def _worth_of_leaves(self) -> list[float]:
+    def _worth_of_leaves(self) -> "array[int]":
         """By leaf: the sum of mass 2^depth on the way to it, up to where less than a tenth of a window is left."""
         inner, nodes = self.forest.inner, 2 * self.forest.inner + 1
-        masses = self.masses(self.reference)
+        masses = self._masses(self.reference)
         few = _SMALL_PART * self.window
-        found: list[float] = []
+        found = array("I")
         for root in range(0, len(masses), nodes):
-            worth = [0.0] * nodes
+            worth = [0] * nodes
             is_over = [False] * nodes
-            factor = [1.0] * nodes
+            factor = [1] * nodes
             for node in range(nodes):
-                mass = float(masses[root + node])
+                mass = masses[root + node]
                 if node == 0:
                     worth[0] = mass
                 else:
                     parent = (node - 1) // 2
                     is_over[node] = is_over[parent]
-                    factor[node] = 2.0 * factor[parent]
+                    factor[node] = 2 * factor[parent]
                     worth[node] = worth[parent] if is_over[parent] else worth[parent] + mass * factor[node]
                 is_over[node] = is_over[node] or mass < few
-            found += worth[inner:]
+            found.extend(worth[inner:])
         return found
 
     def _latest_mass(self, tree: int, node: int) -> int:
@@ -225,12 +222,12 @@ class TreesKernel(Kernel):
         return sum(self.latest[start + first : start + last + 1])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        learnt = self.masses(self.latest), self.masses(self.reference), self.counter, self.is_first
-        return _trees_kernel, (self.forest, self.window, learnt)
+        return _trees_kernel, (self.forest, self.window, self.latest[:], self.reference[:], self.counter)
 
 
-def _trees_kernel(forest: Forest, window: int, learnt: tuple[list[int], list[int], int, bool]) -> TreesKernel:
+def _trees_kernel(
+    forest: Forest, window: int, latest: "array[int]", reference: "array[int]", counter: int
+) -> TreesKernel:
     kernel = TreesKernel(forest, window)
-    latest, reference, counter, is_first = learnt
-    kernel.restore(latest, reference, counter, is_first=is_first)
+    kernel.restore(latest, reference, counter)
     return kernel

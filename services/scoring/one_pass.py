@@ -71,7 +71,7 @@ class OnePassTrees(HalfSpaceTrees):  # type: ignore[misc]  # River is untyped he
     n_trees
         Number of trees.
     height
-        Height of each tree.
+        Height of each tree, at most 15.
     window_size
         Readings, at most 65,535, over which masses are counted.
     limits

@@ -23,6 +23,7 @@ __all__ = [
     "register_fields",
     "require_registered",
     "restore",
+    "restored_array",
 ]
 
 State: TypeAlias = Any
@@ -30,7 +31,7 @@ State: TypeAlias = Any
 
 _OBJECTS: Final = "*"
 _PLAIN: Final = "#"
-_AS_IN_MEMORY: Final = "Hd" if sys.byteorder == "little" else ""
+_AS_IN_MEMORY: Final = "BHd" if sys.byteorder == "little" else "B"
 """Kinds of arrays that lie in memory as they are stored."""
 
 
@@ -161,7 +162,7 @@ def _restored(current: Any, state: State, where: str) -> Any:
         restore(current, state)
         return current
     if isinstance(current, array):
-        return _restored_array(current, state, where)
+        return restored_array(current, state, where)
     if isinstance(current, list):
         return _restored_list(current, state, where)
     if type(state) is not type(current):
@@ -169,7 +170,8 @@ def _restored(current: Any, state: State, where: str) -> Any:
     return state
 
 
-def _restored_array(current: "array[Any]", state: State, where: str) -> "array[Any]":
+def restored_array(current: "array[Any]", state: State, where: str) -> "array[Any]":
+    """What `encode` gave for an array like `current`, which may become it; raises `StateUnreadable`."""
     typecode = current.typecode
     if not isinstance(state, bytes) or len(state) != len(current) * struct.calcsize(f"<{typecode}"):
         raise StateUnreadable(f"{where}: expected {len(current)} numbers")

@@ -68,6 +68,47 @@ def test_what_river_s_own_learnt_can_be_taken_over(river, ours):
     assert encode(new) == encode(old)
 
 
+@pytest.mark.parametrize("window", [255, 256, 300])
+@pytest.mark.parametrize("readings", [0, 1, 254, 290, 700])
+def test_trees_of_a_long_window_are_taken_up_by_river_s_own_and_back(window, readings):
+    rng = random.Random(3)
+    ours, river, again = (kind(2, 3, window, seed=1) for kind in (OnePassTrees, HalfSpaceTrees, OnePassTrees))
+    for _ in range(readings):  # nearly all in one leaf, so that masses go up to the window
+        ours.learn_one({"a": 0.5 + rng.random() / 1000, "b": 0.1})
+    restore(river, encode(ours))
+    restore(again, encode(river))
+    for _ in range(400):
+        row = {"a": rng.random(), "b": rng.random()}
+        assert ours.score_one(row) == river.score_one(row) == again.score_one(row)
+        for model in (ours, river, again):
+            model.learn_one(row)
+    assert encode(ours) == encode(river) == encode(again)
+
+
+@pytest.mark.parametrize("kind", [OnePassTrees, HalfSpaceTrees])
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (3, lambda counter: counter + 1),
+        (3, lambda counter: -1),
+        (4, lambda masses: masses[1:]),
+        (4, lambda masses: bytes([masses[0] ^ 1]) + masses[1:]),
+        (5, lambda masses: masses[:-1]),
+        (5, lambda masses: masses[:-1] + bytes([masses[-1] ^ 1])),
+        (5, lambda masses: [*masses]),
+    ],
+)
+def test_masses_that_are_not_those_of_so_many_readings_are_refused(kind, place, says):
+    rng = random.Random(5)
+    model = kind(3, 2, 20, seed=1)
+    for _ in range(30):
+        model.learn_one({"a": rng.random()})
+    state = encode(model)
+    state[place] = says(state[place])
+    with pytest.raises(StateUnreadable, match="trees"):
+        restore(kind(3, 2, 20, seed=1), state)
+
+
 def test_trees_of_another_seed_are_not_taken_for_these():
     first, other = OnePassTrees(seed=1), OnePassTrees(seed=2)
     first.learn_one({"level": 0.5})

@@ -43,7 +43,7 @@ def test_a_restored_scorer_scores_the_same_for_ever(model, seed, cut):
 
 
 @pytest.mark.parametrize(
-    ("model", "limit"), [("bands", 5120), ("light", 1536), ("gaussian", 1024), ("half_space_trees", 3072)]
+    ("model", "limit"), [("bands", 5120), ("light", 1536), ("gaussian", 1024), ("half_space_trees", 1280)]
 )
 def test_a_sensor_s_state_is_small(model, limit):
     feed = warm(1, ModelSpec(name=model), readings=2000)
