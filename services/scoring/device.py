@@ -31,7 +31,8 @@ class DeviceScore(NamedTuple):
     """How unusual one message is for its device; see `schemas.telemetry.Score` for the fields.
 
     `adopted`: sensors whose new regime became normal with this message (see `Regime`). `resets`: River models that
-    broke with this message and began anew (see `PipelineView`).
+    broke with this message and began anew (see `PipelineView`). `is_held`: the score is one of a sensor that the
+    message lacks (see `SensorScorer.held`); it tells nothing new.
     """
 
     score: float
@@ -42,6 +43,7 @@ class DeviceScore(NamedTuple):
     sensors: dict[str, SensorScore]
     adopted: tuple[str, ...] = ()
     resets: int = 0
+    is_held: bool = False
 
 
 class Adoption(NamedTuple):
@@ -58,7 +60,8 @@ class DeviceScorer:
     """One device's scorer: one `SensorScorer` a sensor, created when the sensor first speaks; at most `max_sensors`.
 
     The device's score is the larger of its most unusual sensor's and its sensors' together; its false-alarm budget is
-    shared out evenly among its sensors. The device is ready when any sensor is.
+    shared out evenly among its sensors. The device is ready when any sensor is. A sensor that a message lacks keeps its
+    score for a while, so that an open anomaly does not close because one message lacks one field; it raises no alarm.
     """
 
     __slots__ = ("_budget", "_joint", "_joint_quiet", "_latest", "_may_break", "_pupils", "_sensors", "_spec")
@@ -142,9 +145,22 @@ class DeviceScorer:
             device_alarm = max(device_alarm, min(alarm, device_score))
         if device_alarm >= ALARM_LINE:
             self._budget.spend(event_us, loudest)
+        is_held = False
+        if len(scores) < len(known):
+            held = score_of(self._held(event_us, scores), line)
+            is_held = held > device_score
+            device_score = max(device_score, held)
         self._latest = list(scores)
         state = ModelState.READY if progress >= 1.0 else ModelState.LEARNING
-        return DeviceScore(device_score, device_alarm, severity_of(device_score), state, progress, scores, adopted)
+        severity = severity_of(device_score)
+        return DeviceScore(device_score, device_alarm, severity, state, progress, scores, adopted, 0, is_held)
+
+    def _held(self, event_us: int, scores: Mapping[str, SensorScore]) -> float:
+        evidence = 0.0
+        for name, sensor in self._sensors.items():
+            if sensor.standing > evidence and name not in scores:
+                evidence = max(evidence, sensor.held(event_us))
+        return evidence
 
     def score(self, event_us: int, values: Mapping[str, float]) -> DeviceScore:
         """What `update` would say of these readings; nothing is learnt and nothing changes."""
@@ -189,7 +205,7 @@ class DeviceScorer:
         """Who made the latest update's score: by share of the evidence, largest first; none when nothing was.
 
         A sensor's evidence is its own, and its part in that of all together (see `hotelling.blame_of`). Shares lie in
-        (0, 1] and add up to 1, whatever was read.
+        (0, 1] and add up to 1, whatever was read. Sensors that the message lacks are not named: nothing was read.
         """
         evidence = {name: self._sensors[name].evidence for name in self._latest}
         joint = self._joint

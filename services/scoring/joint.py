@@ -47,6 +47,11 @@ class JointScorer:
     would make less than a third of it, the means begin anew with these five. As a mean of n rows scatters more, its
     distance from m is taken by sqrt(n / 15) until there are fifteen again.
 
+    In the first 400 rows any t is learnt. A mean of few readings goes far by one rare value, and a covariance of few
+    rows knows none such: t may be thousands of times what it will be, and r with it, which hides faults for thousands
+    of rows. Among n rows none has T2 over n by the covariance of all n (Wilks 1963); so where readings are missing, t
+    is learnt as n / d at most.
+
     `score`: t / (t + 0.8 r), r the largest t met while learning (see `Largest`). `evidence`: how new t
     is as a record (see `Band`), for alarms within a budget. 0 both for fewer than two sensors and in the first 400
     rows.
@@ -404,6 +409,9 @@ class JointScorer:
             else:
                 self.covariance = learnt_apart(self.covariance, away, gains)
         if self.rows > _FIRST_ROWS:
+            if self._use and self.rows <= WARM_UP and not all(map(all, self.present)):
+                statistic = min(statistic, self.rows / len(self._use))
+                measured = min(statistic * self._times, FARTHEST)
             if self._precision is not None:
                 self.largest.learn(statistic, self._times, self._use, self._away_in_use, self._precision)
             if measured > self.record.high:

@@ -24,17 +24,21 @@ class LaggedBand(Band):
     u = max(0.1, (sqrt(ln(1 / a)) / sqrt(ln(n)) - 1) / 2).
     """
 
-    __slots__ = ("chunk", "pending_highs", "pending_lows")
+    __slots__ = ("_chunk_us", "chunk", "pending_highs", "pending_lows")
 
     def __init__(self, span: int, silent: int) -> None:
         super().__init__(span, silent)
         self.pending_lows: list[float] = []
         self.pending_highs: list[float] = []
         self.chunk = 0
+        self._chunk_us = 0
 
     def observe(self, value: float, learnt: int, step_s: float, event_us: int) -> None:
         """Take one value in, sooner or later."""
-        chunk_us = _chunk_us(step_s)
+        least_us = _FEWEST_STEPS * step_s * 1e6
+        chunk_us = self._chunk_us
+        if not least_us <= chunk_us < 2.0 * least_us:
+            chunk_us = self._chunk_us = _chunk_us(least_us)
         young = _CHUNKS * max(1, min(_CHUNK_READINGS, int(chunk_us * 1e-6 / step_s))) if step_s > 0.0 else 0
         if self.since < 0 or learnt - self.since < young or self.low == self.high:
             self.learn(value, learnt)
@@ -65,8 +69,7 @@ class LaggedBand(Band):
         return max(_LEAST_UNIT, (sqrt(log(1.0 / share) / log(independent)) - 1.0) / 2.0)
 
 
-def _chunk_us(step_s: float) -> int:
-    least_us = _FEWEST_STEPS * step_s * 1e6
+def _chunk_us(least_us: float) -> int:
     chunk_us = _CHUNK_US
     while chunk_us < least_us and chunk_us < _LONGEST_CHUNK_US:
         chunk_us *= 2
@@ -77,7 +80,7 @@ def _chunk_us(step_s: float) -> int:
 
 register_fields(
     LaggedBand,
-    "lagged.1",
+    "lagged.2",
     "low",
     "high",
     "mean",

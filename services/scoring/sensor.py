@@ -26,6 +26,7 @@ _FAR_WIDTHS_EARLY: Final = 1.0
 _STRIDE_WIDTHS: Final = 2.0
 _TYPE_WEIGHT: Final = 1.47
 _FIRST_REACHES: Final = 1.5
+_HELD_STEPS: Final = 3.5
 
 
 class SensorScorer:
@@ -43,6 +44,7 @@ class SensorScorer:
     `evidence`: of the latest reading; `fresh`: the part of it that may open an anomaly: not that of a regime that waits
     for adoption. `adopted`: a new regime became normal with the latest reading. `reach`: how far the type's sensors go
     (see `TypePrior`), 0 if unknown. `teaches`: this sensor's own has become known, and nobody has asked for it.
+    `standing`: evidence of the newest reading, by its time.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class SensorScorer:
         "quiet",
         "reach",
         "regime",
+        "standing",
         "teaches",
         "unfaded",
         "value",
@@ -83,6 +86,7 @@ class SensorScorer:
         self.quiet = Quiet()
         self.evidence = 0.0
         self.fresh = 0.0
+        self.standing = 0.0
         self.adopted = False
         self.value = 0.0
         self.origin = 0.0
@@ -145,6 +149,8 @@ class SensorScorer:
                 far = self._widths_outside(value) > _FAR_WIDTHS_EARLY
                 suspect = far or own >= line or self.evidence >= line
                 self._guarded_learn(value, suspect=suspect, far=far, ready=False, frequent=frequent)
+            if moment.elapsed_s > 0.0:
+                self.standing = self.evidence
             return self.evidence
         self.evidence = self.fresh = own
         if self.regime.is_watched:
@@ -155,7 +161,18 @@ class SensorScorer:
             else:
                 far = self._widths_outside(value) > _FAR_WIDTHS
                 self._guarded_learn(value, suspect=far or own >= line, far=far, ready=True, frequent=frequent)
+        if moment.elapsed_s > 0.0:
+            self.standing = self.evidence
         return self.evidence
+
+    def held(self, event_us: int) -> float:
+        """What `standing` is worth to a message of `event_us` that lacks this sensor: all of it for 3.5 steps.
+
+        So three messages in a row may lack a field, at steps that are not quite even, before what its sensor showed is
+        over.
+        """
+        since_us = event_us - self.pace.latest_us
+        return self.standing if 0 <= since_us <= _HELD_STEPS * self.pace.step_s * 1e6 else 0.0
 
     @property
     def own_reach(self) -> float:
@@ -166,11 +183,11 @@ class SensorScorer:
     def mark(self) -> tuple[float, ...]:
         """What scoring alone changes, so that it can be undone with `back_to`."""
         pace, quiet = self.pace, self.quiet
-        return pace.latest_us, pace.step_s, quiet.left_s, quiet.ongoing, quiet.loudest
+        return pace.latest_us, pace.step_s, quiet.left_s, quiet.ongoing, quiet.loudest, self.standing
 
     def back_to(self, mark: tuple[float, ...]) -> None:
         """Be again as at `mark`."""
-        latest_us, step_s, left_s, ongoing, loudest = mark
+        latest_us, step_s, left_s, ongoing, loudest, self.standing = mark
         self.pace.latest_us, self.pace.step_s = int(latest_us), step_s
         self.quiet.left_s, self.quiet.ongoing, self.quiet.loudest = left_s, bool(ongoing), loudest
 
@@ -278,7 +295,7 @@ class SensorScorer:
 
 register_fields(
     SensorScorer,
-    "sensor.3",
+    "sensor.4",
     "first_times",
     "first_values",
     "learnt",
@@ -291,4 +308,5 @@ register_fields(
     "quiet",
     "origin",
     "reach",
+    "standing",
 )

@@ -85,7 +85,7 @@ def end(known: OpenAnomaly, event_us: int, whose: Whose) -> Anomaly:
 def _risen(
     known: OpenAnomaly, score: DeviceScore, event_us: int, whose: Whose, culprits: Callable[[], list[Culprit]]
 ) -> Anomaly | None:
-    if score.score <= known.peak:
+    if score.is_held or score.score <= known.peak:
         return None
     known.peak = score.score
     severity = severity_of(score.score)

@@ -63,7 +63,7 @@ def clean_record(
 def score_record(device: Device, identity: str, event_us: int, seq: int | None, scored: DeviceScore) -> Score:
     """How unusual an element's readings are."""
     whose = device.whose
-    score, alarm_score, severity, state, progress, sensors, _, _ = scored
+    score, alarm_score, severity, state, progress, sensors, _, _, _ = scored
     return Score(
         identity,
         whose.tenant,

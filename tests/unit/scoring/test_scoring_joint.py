@@ -235,4 +235,4 @@ def test_whatever_is_read_shares_are_positive_and_add_up(rows):
         assert 0.0 <= score.alarm_score <= score.score <= 1.0
         assert all(math.isfinite(share) and share > 0.0 for share in shares)
         assert sum(shares) == pytest.approx(1.0, abs=1e-9) or not shares
-        assert shares or not score.score
+        assert shares or not score.score or score.is_held

@@ -95,9 +95,11 @@ class Life:
         self.second = 0
         self.blamed = "flow"
 
-    def score(self, score: float, alarm: float | None = None) -> AnomalyPhase | None:
+    def score(self, score: float, alarm: float | None = None, *, is_held: bool = False) -> AnomalyPhase | None:
         severity = Severity.NONE if score < 0.5 else Severity.NOTICE if score < 0.7 else Severity.WARNING
-        scored = DeviceScore(score, score if alarm is None else alarm, severity, ModelState.READY, 1.0, {})
+        scored = DeviceScore(
+            score, score if alarm is None else alarm, severity, ModelState.READY, 1.0, {}, is_held=is_held
+        )
         culprits = [Culprit(self.blamed, 1.0, 30.0, 19.0, 21.0)]
         whose = Whose("acme/pump-1", "acme", "north", "pump-1", "generic")
         self.known, self.record = step(self.known, scored, at(self.second), whose, lambda: culprits)
@@ -125,6 +127,14 @@ def test_it_is_updated_when_the_peak_reaches_another_severity_or_names_another_c
     assert life.score(0.74) is None
     assert life.score(0.76) is AnomalyPhase.UPDATED
     assert (life.record.culprit, life.record.revision) == ("gas", 2)
+
+
+def test_a_score_of_a_sensor_that_the_message_lacks_keeps_it_open_and_tells_nothing_new():
+    life = Life()
+    assert life.score(0.55) is AnomalyPhase.OPENED
+    life.blamed = "gas"
+    assert [life.score(0.9, alarm=0.0, is_held=True) for _ in range(60)] == [None] * 60
+    assert life.score(0.9) is AnomalyPhase.UPDATED
 
 
 def test_quiet_counts_from_the_last_reading_over_the_line():
