@@ -21,6 +21,8 @@ from services.runtime.settings import InfluxSettings, MqttSettings, known_names
 
 ALL = [topic.name for topic in topics.ALL]
 AS_MADE = {topic.name: topic.config() for topic in topics.ALL}
+_STOP_S = 0.01
+"""How often a server looks whether it is to end; its own half second, once a test, is most of this file's time."""
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ class _Refusing(BaseHTTPRequestHandler):
 @pytest.fixture
 def refusing_influx():
     server = HTTPServer(("127.0.0.1", 0), _Refusing)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(_STOP_S,))
     thread.start()
     yield InfluxSettings(url=f"http://127.0.0.1:{server.server_address[1]}")
     server.shutdown()

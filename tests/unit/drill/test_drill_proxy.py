@@ -14,6 +14,9 @@ import pytest
 from tests.faults.drill.http_requests import Requests
 from tests.faults.drill.proxy import InfluxLink, Link
 
+_STOP_S = 0.01
+"""How often a server looks whether it is to end; its own half second, once a test, is most of this file's time."""
+
 
 class Echo:
     """Sends back what it gets; `closed` counts the connections that ended."""
@@ -186,7 +189,7 @@ class Database:
                 """Silence."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(_STOP_S,), daemon=True).start()
 
 
 @pytest.fixture

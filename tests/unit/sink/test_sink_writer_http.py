@@ -14,6 +14,9 @@ from services.runtime.settings import InfluxSettings
 from services.sink.outcomes import Verdict
 from services.sink.writer import InfluxWriter
 
+_STOP_S = 0.01
+"""How often a server looks whether it is to end; its own half second, once a test, is most of this file's time."""
+
 
 class Scripted(ThreadingHTTPServer):
     """Answers with what stands first in `answers`: status, headers, body."""
@@ -54,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Scripted]:
     scripted = Scripted()
-    thread = threading.Thread(target=scripted.serve_forever)
+    thread = threading.Thread(target=scripted.serve_forever, args=(_STOP_S,))
     thread.start()
     yield scripted
     scripted.shutdown()
