@@ -71,8 +71,9 @@ class SensorScore(msgspec.Struct, frozen=True, gc=False):
 class Score(msgspec.Struct, frozen=True, gc=False, tag="score.v1", tag_field="type"):
     """How unusual one message's readings are for their device, in [0, 1]; 0.5 is the alarm line.
 
-    `score` is continuous. `alarm_score` is what is left of it after the quiet rule and is what opens anomalies.
-    `progress` in [0, 1] tells how far a learning model has come.
+    `score` is continuous; it may be that of a sensor that the message lacks, for 3.5 of that sensor's steps.
+    `alarm_score` is what is left of it after the quiet rule and is what opens anomalies. `progress` in [0, 1] tells
+    how far a learning model has come.
     """
 
     id: str

@@ -168,8 +168,7 @@ class SensorScorer:
     def held(self, event_us: int) -> float:
         """What `standing` is worth to a message of `event_us` that lacks this sensor: all of it for 3.5 steps.
 
-        So three messages in a row may lack a field, at steps that are not quite even, before what its sensor showed is
-        over.
+        So three messages in a row may lack a field before what its sensor showed is over.
         """
         since_us = event_us - self.pace.latest_us
         return self.standing if 0 <= since_us <= _HELD_STEPS * self.pace.step_s * 1e6 else 0.0
