@@ -175,7 +175,7 @@ class SinkOptions(_Group):
     """Derived topics -> InfluxDB."""
 
     group: str = Field("weir-sink", description="Kafka consumer group")
-    batch_lines: int = Field(5000, ge=1, le=50_000, description="most lines in one write")
+    batch_lines: int = Field(10_000, ge=1, le=50_000, description="most lines in one write")
     batch_wait_s: float = Field(0.05, ge=0.01, le=10, description="longest wait to fill a write")
     session_timeout_ms: int = Field(10_000, ge=6_000, le=120_000, description="a silent sink is replaced after this")
     http_port: int = Field(8083, ge=0, le=65535, description="/healthz, /readyz, /metrics; 0: any free port")
