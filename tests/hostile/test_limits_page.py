@@ -42,7 +42,7 @@ def test_every_setting_of_the_page_is_one():
         ("payload | 256 KiB", BridgeOptions().max_payload_bytes // 1024),
         ("one chunk | 1,000 records", StreamOptions().batch_messages),
         ("about 1 MiB; 256 KiB", intake.CHUNK_BYTES // 1024),
-        ("lines in hand | 5,000", SinkOptions().batch_lines),
+        ("lines in hand | 10,000", SinkOptions().batch_lines),
         ("notifications that wait | 10,000", outbox.LIMIT),
         ("a channel, 50 a device", outbox.DEVICE_LIMIT),
         ("sensors of a device | 64", pipeline.DEFAULT_BUDGETS.sensors_per_device),

@@ -65,7 +65,7 @@ def test_values_that_hold_are_shown_beside_their_defaults(alone):
     alone.setenv("WEIR_SINK__BATCH_LINES", "123")
     alone.setenv("WEIR_ALERTS__MQTT_ALARMS", "false")
     listed = {each.name: (each.value, each.default) for each in list_settings(ToolSettings())}
-    assert listed["WEIR_SINK__BATCH_LINES"] == ("123", "5000")
+    assert listed["WEIR_SINK__BATCH_LINES"] == ("123", "10000")
     assert listed["WEIR_ALERTS__MQTT_ALARMS"] == ("false", "true")
     assert listed["WEIR_KAFKA__CA_FILE"] == ("", "")
 
