@@ -41,6 +41,8 @@ _LONG_S: Final = 300.0
 """A contender whose first run takes longer is not run again."""
 
 Once = Callable[[str], Run]
+FAILURES: Final = (ContenderFailed, OSError, subprocess.CalledProcessError)
+"""What ends a contender or a row and is written down as its figure; the other rows are measured all the same."""
 
 
 def contest(row: str, contenders: Sequence[str], once: Once, repeats: int, notes: dict[str, str]) -> dict[str, Entry]:
@@ -53,7 +55,7 @@ def contest(row: str, contenders: Sequence[str], once: Once, repeats: int, notes
                 continue
             try:
                 run = once(name)
-            except (ContenderFailed, OSError, subprocess.CalledProcessError) as error:
+            except FAILURES as error:
                 found[name] = {"error": str(error)}
                 say(f"{row} {name}: {error}")
                 continue
@@ -106,30 +108,25 @@ def sink(servers: Servers, plan: Plan, wanted: Collection[str]) -> dict[str, Ent
 
 
 def measured(servers: Servers, plan: Plan, row: str, wanted: Collection[str]) -> dict[str, Entry]:
-    """One row."""
-    match row:
-        case "mqtt_to_kafka":
-            return with_ratios(bridge(servers, plan, wanted))
-        case "kafka_to_influxdb":
-            return with_ratios(sink(servers, plan, wanted))
-        case "end_to_end":
-            try:
+    """One row. A failure that is not a single contender's is the row's entry."""
+    try:
+        match row:
+            case "mqtt_to_kafka":
+                return with_ratios(bridge(servers, plan, wanted))
+            case "kafka_to_influxdb":
+                return with_ratios(sink(servers, plan, wanted))
+            case "end_to_end":
                 return {"weir": stage_end_to_end.measure(servers, plan.end_to_end)}
-            except (ContenderFailed, OSError) as error:
-                say(f"end_to_end: {error}")
-                return {"weir": {"error": str(error)}}
-        case "scale":
-            try:
+            case "scale":
                 return {"weir": stage_scale.measure(servers, plan.scale_messages)}
-            except (ContenderFailed, OSError) as error:
-                say(f"scale: {error}")
-                return {"weir": {"error": str(error)}}
-        case "state":
-            by_devices = {f"{n}_{model}": stage_state.measure(n, model) for n, model in plan.state}
-            return {"weir": by_devices}
-        case "scoring":
-            return stage_scoring.measure()
-    return with_ratios(stream(servers, plan, row, wanted))
+            case "state":
+                return {"weir": {f"{n}_{model}": stage_state.measure(n, model) for n, model in plan.state}}
+            case "scoring":
+                return stage_scoring.measure()
+        return with_ratios(stream(servers, plan, row, wanted))
+    except FAILURES as error:
+        say(f"{row}: {error}")
+        return {"weir": {"error": str(error)}}
 
 
 def write(results: Results) -> None:

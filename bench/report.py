@@ -1,7 +1,7 @@
 """The results as Markdown, between two marks of docs/performance.md. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bench.figures import Entry, Results
@@ -14,6 +14,10 @@ TITLES: Final = {
     "stream_hst": "Stream, HalfSpaceTrees 5x4 behind a scaler",
     "mqtt_to_kafka": "MQTT → Kafka, QoS 1",
     "kafka_to_influxdb": "Kafka → InfluxDB",
+    "end_to_end": "End to end",
+    "scale": "Scale",
+    "state": "State",
+    "scoring": "Scoring",
 }
 _ROW: Final = re.compile(r"(.+)_(\d+)_devices")
 
@@ -31,17 +35,14 @@ def render(results: Results, circumstances: str) -> str:
     """Tables of all rows that there are. `circumstances`: when and where they were measured."""
     parts = [circumstances]
     for row, stage in results.items():
-        if row in ("end_to_end", "scale", "state", "scoring"):
+        if row in _SHOWN:
             continue
         parts.append(f"### {title_of(row)}\n\n{_costs(stage)}")
-    if "end_to_end" in results:
-        parts.append("### End to end\n\n" + _end_to_end(results["end_to_end"]["weir"]))
-    if "scale" in results:
-        parts.append("### Scale\n\n" + _scale(results["scale"]["weir"]))
-    if "state" in results:
-        parts.append("### State\n\n" + _state(results["state"]["weir"]))
-    if "scoring" in results:
-        parts.append("### Scoring\n\n" + _scoring(results["scoring"]))
+    for row, show in _SHOWN.items():
+        if row in results:
+            own = results[row].get("weir", {})
+            table = f"**Failed**: {own['error']}" if "error" in own else show(results[row])
+            parts.append(f"### {title_of(row)}\n\n{table}")
     return "\n\n".join(parts)
 
 
@@ -83,9 +84,8 @@ def _cost_line(name: str, figures: Entry) -> str:
     )
 
 
-def _end_to_end(figures: Mapping[str, Any]) -> str:
-    if "error" in figures:
-        return f"**Failed**: {figures['error']}"
+def _end_to_end(stage: Mapping[str, Any]) -> str:
+    figures = stage["weir"]
     parts = [
         f"Flat lag for {figures['held_s']:.0f} s at **{figures['per_s']:,} messages/s**"
         f" ({figures['readings_per_s']:,} readings/s); a flood drained at {figures['flood_per_s']:,} messages/s."
@@ -104,9 +104,8 @@ def _end_to_end(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _scale(figures: Mapping[str, Any]) -> str:
-    if "error" in figures:
-        return f"**Failed**: {figures['error']}"
+def _scale(stage: Mapping[str, Any]) -> str:
+    figures = stage["weir"]
     rows = [
         f"| {name.replace('_', ', ')} | {one['cpu_s_per_million']} | {one['per_s']:,}"
         f" | {' / '.join(f'{share:.0%}' for share in one['share_of_cpu'])}"
@@ -137,7 +136,8 @@ _STATE: Final = {
 }
 
 
-def _state(by_devices: Mapping[str, Entry]) -> str:
+def _state(stage: Mapping[str, Entry]) -> str:
+    by_devices = stage["weir"]
     head = (
         "| | "
         + " | ".join(f"{figures['devices']:,} devices, `{figures['model']}`" for figures in by_devices.values())
@@ -148,3 +148,12 @@ def _state(by_devices: Mapping[str, Entry]) -> str:
         for name, title in _STATE.items()
     ]
     return head + "|---" * (len(by_devices) + 1) + "|\n" + "\n".join(lines)
+
+
+_SHOWN: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
+    "end_to_end": _end_to_end,
+    "scale": _scale,
+    "state": _state,
+    "scoring": _scoring,
+}
+"""Rows that are not costs of contenders, in the order of the page."""

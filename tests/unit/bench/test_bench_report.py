@@ -41,7 +41,13 @@ def test_scale_shows_how_the_work_is_shared_and_what_a_rebalance_costs():
     page = report.render({"scale": {"weir": weir}}, "here")
     assert "| stream, 2 | 90.0 | 4,000 | 60% / 40% | 3 / 1 |" in page
     assert "no partition stood still longer than 1.5 s" in page
-    assert "**Failed**: it ended" in report.render({"scale": {"weir": {"error": "it ended"}}}, "here")
+
+
+@pytest.mark.parametrize("row", plan.rows(plan.WHOLE))
+def test_a_row_that_failed_as_a_whole_says_why(row):
+    page = report.render({row: {"weir": {"error": "it ended"}}}, "here")
+    assert f"### {report.title_of(row)}" in page
+    assert "ailed**: it ended" in page
 
 
 def test_a_profile_counts_a_function_once_a_sample_however_deep_it_recurses():
