@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ class BridgeProcess:
     def close(self) -> None:
         """Also ends the session, so that the broker queues nothing for a bridge that never comes back."""
         # Shown by pytest where the test has failed.
-        sys.stdout.write(f"{self.client_id}: {self.get('/readyz')}\n{self.log()}")
+        sys.stdout.write(f"{self.client_id}: {self.get('/readyz')}\n{self.log()}{self.get('/metrics')[1]}")
         if self._process is not None and self._process.poll() is None:
             self.kill()
         ended = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=paho.MQTTv5)
@@ -139,17 +140,25 @@ def read(settings: KafkaSettings, topic: str, enough: Callable[[list[Arrived]], 
         partitions = client.list_topics(name, timeout=30).topics[name].partitions
         client.assign([TopicPartition(name, partition, 0) for partition in partitions])
         got: list[Arrived] = []
-        end = time.monotonic() + DEADLINE_S
-        while not enough(got):
-            assert time.monotonic() < end, f"{len(got)} records of {name} are not enough"
-            for message in client.consume(2000, 0.5):
-                if message.error() is None:
+        errors: Counter[str] = Counter()
+
+        def consume(seconds: float) -> None:
+            for message in client.consume(2000, seconds):
+                if (error := message.error()) is None:
                     headers = dict(message.headers() or [])
                     got.append(Arrived(message.key(), message.value(), headers, message.partition(), message.offset()))
-        for message in client.consume(2000, 1.0):
-            if message.error() is None:
-                headers = dict(message.headers() or [])
-                got.append(Arrived(message.key(), message.value(), headers, message.partition(), message.offset()))
+                else:
+                    errors[error.name()] += 1
+
+        end = time.monotonic() + DEADLINE_S
+        while not enough(got):
+            # Tells a reader that stands still from a topic that has no more.
+            assert time.monotonic() < end, (
+                f"{len(got)} records of {name} are not enough; it has {kafka.bounds(settings, topic, partitions)},"
+                f" read up to {client.position(client.assignment())}, errors {dict(errors)}"
+            )
+            consume(0.5)
+        consume(1.0)
         return got
     finally:
         client.close()
