@@ -75,7 +75,7 @@ $(BENCH_READY): bench/requirements.txt
 	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
 	@touch $@
 
-bench: $(READY) $(BENCH_READY) servers ## Weir beside its rivals, an hour or two (QUICK=1: small, 5 minutes) -> docs/performance.md
+bench: $(READY) $(BENCH_READY) servers ## Weir beside its rivals, over two hours (QUICK=1: small, 5 minutes) -> docs/performance.md
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
 
 bench-guard: $(READY) servers ## Fails where Weir became dearer beside a plain loop than bench/guard.json says (2 minutes)

@@ -27,7 +27,7 @@ from bench import (
     stage_stream,
 )
 from bench.figures import Entry, Results, Run, entry, with_ratios
-from bench.plan import BRIDGE, QUICK, SINK, SLOW, WARM_EACH, WHOLE, Plan, rows, stream_rows
+from bench.plan import BRIDGE, QUICK, SINK, SLOW, WARM_EACH, WHOLE, Plan, contenders, rows, stream_rows
 from bench.processes import BENCH_PYTHON, ROOT, ContenderFailed
 from bench.servers import Servers, running
 from bench.workload import Workload
@@ -69,20 +69,19 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def stream(servers: Servers, plan: Plan, row: str, wanted: Collection[str]) -> dict[str, Entry]:
+def stream(servers: Servers, plan: Plan, name: str, wanted: Collection[str]) -> dict[str, Entry]:
     """A row of the stream stage."""
-    stage, devices = next((stage, devices) for name, stage, devices in stream_rows(plan) if name == row)
-    mark = devices * WARM_EACH
+    row = next(row for row in stream_rows(plan) if row.name == name)
+    mark = row.devices * WARM_EACH
     end_us = time.time_ns() // 1000
-    workload = Workload(devices, mark + plan.messages, end_us)
-    shorter = Workload(devices, mark + plan.slow_messages, end_us)
-    contenders = [name for name in plan.stream_contenders if name in wanted]
+    workload = Workload(row.devices, mark + plan.messages, end_us)
+    shorter = Workload(row.devices, mark + plan.slow_messages, end_us)
 
-    def once(name: str) -> Run:
-        return stage_stream.once(name, servers, stage, shorter if name in SLOW else workload, mark)
+    def once(contender: str) -> Run:
+        return stage_stream.once(contender, servers, row.stage, shorter if contender in SLOW else workload, mark)
 
-    found = contest(row, contenders, once, plan.repeats, stage_stream.NOTES)
-    return {name: figures | {"devices": devices} for name, figures in found.items()}
+    found = contest(name, [n for n in row.contenders if n in wanted], once, plan.repeats, stage_stream.NOTES)
+    return {contender: figures | {"devices": row.devices} for contender, figures in found.items()}
 
 
 def bridge(servers: Servers, plan: Plan, wanted: Collection[str]) -> dict[str, Entry]:
@@ -163,8 +162,10 @@ def main() -> None:
     asked = told.rows.split(",") if told.rows else known
     if strange := sorted(set(asked) - set(known)):
         parser.error(f"unknown rows {strange}; there are {known}")
-    everybody = {*plan.stream_contenders, *BRIDGE, *SINK}
+    everybody = contenders(plan)
     wanted = set(told.contenders.split(",")) if told.contenders else everybody
+    if strange := sorted(wanted - everybody):
+        parser.error(f"unknown contenders {strange}; there are {sorted(everybody)}")
     partial = bool(told.rows or told.contenders)
     load = os.getloadavg()[0]
     logging.configure("bench", level="ERROR")

@@ -32,7 +32,9 @@ def test_rows_of_more_devices_say_so():
 def test_the_agreed_stages_are_rows_of_each_plan(size):
     agreed = {"stream_gaussian", "stream_hst", "mqtt_to_kafka", "kafka_to_influxdb", "end_to_end"}
     assert agreed <= set(plan.rows(size))
-    assert {"weir", "plain", "quix", "bytewax", "faust_documented"} <= set(size.stream_contenders)
+    for row in plan.stream_rows(size):
+        assert {"weir", "plain", "quix", "bytewax", "faust_documented"} <= set(row.contenders)
+    assert {"telegraf", "influxdb_client"} <= plan.contenders(size)
 
 
 def test_scale_shows_how_the_work_is_shared_and_what_a_rebalance_costs():
