@@ -16,7 +16,7 @@ WARM_EACH: Final = 36
 
 
 class Plan(NamedTuple):
-    """How much of everything. `stream`: devices and contenders, each a row of its own, the first the stage's name alone.
+    """How much of everything. `stream`: devices and contenders, each a row, the first with the stage's name alone.
 
     `slow_messages`: what a contender of `SLOW` gets of the stream's messages. `state`: devices and model.
     `scale_messages`: of each row of `stage_scale`, after those of the warm-up.
