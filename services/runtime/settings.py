@@ -158,7 +158,7 @@ class StreamOptions(_Group):
     devices_per_partition: int = Field(
         20_000,
         ge=1,
-        description="device budget of a partition, whoever's they are; 31 to 55 KB each with three sensors",
+        description="device budget of a partition, whoever's they are; 26 to 51 KB each with three sensors",
     )
     sensors_per_device: int = Field(64, ge=1, le=1024, description="sensor budget per device")
     sensors_per_tenant: int = Field(25_000, ge=1, description="sensor budget per tenant and partition")
